@@ -1,0 +1,94 @@
+// swift-tools-version: 6.1
+import PackageDescription
+
+/// A folder under `Sources/` is the module `Kalsae` + folder; every library module is a product.
+func module(_ folder: String, _ dependencies: [Target.Dependency] = [], linkerSettings: [LinkerSetting] = [])
+  -> Target
+{
+  .target(
+    name: "Kalsae" + folder, dependencies: dependencies, path: "Sources/" + folder,
+    swiftSettings: settings, linkerSettings: linkerSettings)
+}
+
+func tests(_ folder: String, _ dependencies: [Target.Dependency] = []) -> Target {
+  .testTarget(
+    name: "Kalsae" + folder + "Tests", dependencies: dependencies, path: "Tests/" + folder + "Tests",
+    swiftSettings: settings)
+}
+
+func own(_ folders: String...) -> [Target.Dependency] { folders.map { .init(stringLiteral: "Kalsae" + $0) } }
+
+let settings: [SwiftSetting] = [.enableUpcomingFeature("MemberImportVisibility")]
+
+let collections = Target.Dependency.product(name: "Collections", package: "swift-collections")
+let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
+let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+let protobuf = Target.Dependency.product(name: "SwiftProtobuf", package: "swift-protobuf")
+
+let libraries: [Target] = [
+  module("Tensors"),
+  module("Compiler", own("Tensors")),
+  module("Runtime", own("Tensors", "Compiler")),
+  module("ReferenceBackend", own("Tensors", "Compiler", "Runtime")),
+  module("CPUBackend", own("Tensors", "Compiler", "Runtime") + ["COneDNN", "CKernels"]),
+  module("Neural", own("Tensors")),
+  module("Diffusion", own("Tensors")),
+  module("Checkpoints", own("Tensors", "Compiler", "Runtime", "Neural") + ["CZlib"]),
+  module("Data", own("Tensors") + ["CPNG", "CTurboJPEG", "CZlib", collections]),
+  module("Models", own("Tensors", "Neural", "Checkpoints")),
+  module(
+    "Training",
+    own("Tensors", "Compiler", "Runtime", "Neural", "Diffusion", "Checkpoints", "Data", "Models")
+      + [logging, protobuf]),
+]
+
+let package = Package(
+  name: "kalsae",
+  platforms: [.macOS(.v15)],
+  products: [
+    .executable(name: "kalsae", targets: ["KalsaeCommandLine"]),
+    .library(name: "Kalsae", targets: ["Kalsae"]),
+  ] + libraries.map { .library(name: $0.name, targets: [$0.name]) },
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+    .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0"),
+  ],
+  targets: libraries + [
+    .target(
+      name: "CKernels", path: "Sources/CKernels",
+      linkerSettings: [.linkedLibrary("gomp"), .linkedLibrary("m")]),
+    .target(
+      name: "COneDNN", path: "Sources/COneDNN",
+      linkerSettings: [.linkedLibrary("dnnl")]),
+    .systemLibrary(name: "CPNG", path: "Sources/CPNG", pkgConfig: "libpng", providers: [.apt(["libpng-dev"])]),
+    .systemLibrary(
+      name: "CTurboJPEG", path: "Sources/CTurboJPEG", pkgConfig: "libturbojpeg",
+      providers: [.apt(["libturbojpeg0-dev"])]),
+    .systemLibrary(name: "CZlib", path: "Sources/CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+    .target(
+      name: "Kalsae",
+      dependencies: own(
+        "Tensors", "Compiler", "Runtime", "ReferenceBackend", "CPUBackend", "Neural", "Diffusion", "Checkpoints",
+        "Data", "Models", "Training"),
+      path: "Sources/Kalsae", swiftSettings: settings),
+    .executableTarget(
+      name: "KalsaeCommandLine", dependencies: ["Kalsae", "COneDNN", argumentParser, logging],
+      path: "Sources/CommandLine", swiftSettings: settings),
+    tests("Tensors", own("Tensors")),
+    tests("Compiler", own("Tensors", "Compiler")),
+    tests("Backend", own("Tensors", "Compiler", "Runtime", "ReferenceBackend", "CPUBackend")),
+    tests("Kernels", ["CKernels", "COneDNN"]),
+    tests("Neural", ["Kalsae"]),
+    tests("Diffusion", ["Kalsae"]),
+    tests("Checkpoints", ["Kalsae"]),
+    tests("Data", ["Kalsae"]),
+    tests("Models", ["Kalsae"]),
+    tests("Training", ["Kalsae"]),
+    tests("CommandLine", ["Kalsae"]),
+    tests("Package"),
+  ],
+  swiftLanguageModes: [.v6],
+  cxxLanguageStandard: .cxx17
+)
