@@ -62,15 +62,18 @@ let package = Package(
     .target(
       name: "COneDNN", path: "Sources/COneDNN",
       linkerSettings: [.linkedLibrary("dnnl")]),
-    .systemLibrary(name: "CPNG", path: "Sources/CPNG", pkgConfig: "libpng", providers: [.apt(["libpng-dev"])]),
+    .systemLibrary(
+      name: "CPNG", path: "Sources/CPNG", pkgConfig: "libpng", providers: [.apt(["libpng-dev"])]),
     .systemLibrary(
       name: "CTurboJPEG", path: "Sources/CTurboJPEG", pkgConfig: "libturbojpeg",
       providers: [.apt(["libturbojpeg0-dev"])]),
-    .systemLibrary(name: "CZlib", path: "Sources/CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+    .systemLibrary(
+      name: "CZlib", path: "Sources/CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
     .target(
       name: "Kalsae",
       dependencies: own(
-        "Tensors", "Compiler", "Runtime", "ReferenceBackend", "CPUBackend", "Neural", "Diffusion", "Checkpoints",
+        "Tensors", "Compiler", "Runtime", "ReferenceBackend", "CPUBackend", "Neural", "Diffusion",
+        "Checkpoints",
         "Data", "Models", "Training"),
       path: "Sources/Kalsae", swiftSettings: settings),
     .executableTarget(

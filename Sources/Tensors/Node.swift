@@ -1,0 +1,123 @@
+import Synchronization
+
+/// One op applied to its inputs: a vertex of the graph.
+///
+/// Immutable but for two set-once facts: an evaluated node holds its outputs' storage, and lets go of its inputs.
+package final class Node: Sendable {
+  package let op: any Op
+  /// Equal ops have equal identifiers, so that graphs are compared by integers.
+  package let opID: UInt32
+  package let specs: [Spec]
+  /// Creation order; tells what was built inside a `checkpointed` closure.
+  package let serial: UInt64
+  package let leaf: LeafValue
+  private let state: Mutex<State>
+
+  package enum LeafValue: Sendable {
+    case none
+    case buffer(Buffer)
+    case scalar(Double)
+    case slot(Slot, version: Int)
+  }
+
+  private struct State {
+    var inputs: [Tensor]
+    var storage: [Buffer]?
+  }
+
+  init(_ op: any Op, opID: UInt32, _ inputs: [Tensor], _ specs: [Spec], leaf: LeafValue = .none) {
+    self.op = op
+    self.opID = opID
+    self.specs = specs
+    self.leaf = leaf
+    state = Mutex(State(inputs: inputs, storage: nil))
+    serial = NodeCensus.shared.enter()
+  }
+
+  /// Empty once the node has been evaluated outside a gradient.
+  package var inputs: [Tensor] { state.withLock { $0.inputs } }
+
+  /// The outputs' memory, once evaluated.
+  package var storage: [Buffer]? { state.withLock { $0.storage } }
+
+  /// Records the evaluated outputs; `keepingInputs` while a gradient is being traced through the node.
+  package func complete(_ storage: [Buffer], keepingInputs: Bool) {
+    let dropped: [Tensor] = state.withLock { state in
+      if state.storage == nil { state.storage = storage }
+      guard !keepingInputs else { return [] }
+      defer { state.inputs = [] }
+      return state.inputs
+    }
+    Self.releaseIteratively(dropped)
+  }
+
+  deinit {
+    NodeCensus.shared.leave()
+    let inputs = state.withLock { state in
+      defer { state.inputs = [] }
+      return state.inputs
+    }
+    Self.releaseIteratively(inputs)
+  }
+
+  /// Releasing a long chain node by node; the recursion of plain ARC overflows the stack at some 20,000 nodes.
+  private static func releaseIteratively(_ tensors: [Tensor]) {
+    guard !tensors.isEmpty else { return }
+    var pending = tensors.map(\.node)
+    while var node = pending.popLast() {
+      guard isKnownUniquelyReferenced(&node) else { continue }
+      let inputs = node.state.withLock { state in
+        defer { state.inputs = [] }
+        return state.inputs
+      }
+      for input in inputs { pending.append(input.node) }
+    }
+  }
+}
+
+/// Numbers nodes and notices a loop that builds a graph and never evaluates it.
+final class NodeCensus: Sendable {
+  static let shared = NodeCensus()
+  private static let warning = 4_000_000, limit = 40_000_000
+  private let next = Atomic<UInt64>(0), live = Atomic<Int>(0), warned = Atomic<Bool>(false)
+
+  func enter() -> UInt64 {
+    let count = live.add(1, ordering: .relaxed).newValue
+    if count > Self.warning {
+      if warned.exchange(true, ordering: .relaxed) == false {
+        print("kalsae: \(count) unevaluated tensors are alive: call evaluate(...) once per step of your loop")
+      }
+      precondition(
+        count < Self.limit, "\(count) unevaluated tensors are alive: call evaluate(...) in your loop")
+    }
+    return next.add(1, ordering: .relaxed).newValue
+  }
+
+  func leave() { live.subtract(1, ordering: .relaxed) }
+}
+
+/// Gives equal ops equal numbers for the life of the process.
+package final class OpTable: Sendable {
+  package static let shared = OpTable()
+  private let identifiers = Mutex<[Key: UInt32]>([:])
+
+  private struct Key: Hashable {
+    let op: any Op
+    func hash(into hasher: inout Hasher) {
+      hasher.combine(ObjectIdentifier(type(of: op)))
+      op.hash(into: &hasher)
+    }
+    static func == (a: Key, b: Key) -> Bool { equal(a.op, b.op) }
+    private static func equal<A: Op>(_ a: A, _ b: any Op) -> Bool { (b as? A) == a }
+  }
+
+  package func identifier(of op: any Op) -> UInt32 {
+    let key = Key(op: op)
+    return identifiers.withLock { table in
+      if let known = table[key] { return known }
+      let fresh = UInt32(table.count)
+      table[key] = fresh
+      return fresh
+    }
+  }
+}

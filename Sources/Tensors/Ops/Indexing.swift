@@ -1,0 +1,144 @@
+/// `y[..., i, ...] = x[..., indices[i], ...]` along `axis`, which the axes of `indices` replace.
+///
+/// Indices (int32 or int64) must lie in the axis.
+public struct Gather: Op {
+  public let axis: Int
+
+  public func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] {
+    let x = inputs[0].shape
+    guard inputs[1].dtype == .int32 || inputs[1].dtype == .int64 else {
+      throw ShapeError("indices must be int32 or int64, not \(inputs[1])")
+    }
+    let shape = x.dimensions[..<axis] + inputs[1].shape.dimensions + x.dimensions[(axis + 1)...]
+    return [Spec(Shape(Array(shape)), inputs[0].dtype)]
+  }
+
+  public func vjp(_ cotangents: [Tensor?], inputs: [Tensor], outputs: [Tensor]) -> [Tensor?] {
+    guard let dy = cotangents[0] else { return [nil, nil] }
+    return [Tensor(ScatterAdd(axis: axis, extent: inputs[0].shape[axis]), dy, inputs[1]), nil]
+  }
+}
+
+/// The transpose of `Gather`: adds each slice of `updates` to place `indices[i]` of a zero tensor.
+public struct ScatterAdd: Op {
+  public let axis: Int, extent: Int
+
+  public func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] {
+    let updates = inputs[0].shape.dimensions, indices = inputs[1].shape.dimensions
+    guard inputs[1].dtype == .int32 || inputs[1].dtype == .int64 else {
+      throw ShapeError("indices must be int32 or int64, not \(inputs[1])")
+    }
+    guard updates.count >= axis + indices.count, Array(updates[axis..<axis + indices.count]) == indices else {
+      throw ShapeError("updates \(inputs[0].shape) do not fit indices \(inputs[1].shape) at axis \(axis)")
+    }
+    let shape = updates[..<axis] + [extent] + updates[(axis + indices.count)...]
+    return [Spec(Shape(Array(shape)), inputs[0].dtype)]
+  }
+
+  public func vjp(_ cotangents: [Tensor?], inputs: [Tensor], outputs: [Tensor]) -> [Tensor?] {
+    [cotangents[0].map { Tensor(Gather(axis: axis), $0, inputs[1]) }, nil]
+  }
+}
+
+/// `y[..., i, ...] = x[..., indices[..., i, ...], ...]`: one index for each element of the result.
+public struct GatherAlong: Op {
+  public let axis: Int
+
+  public func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] {
+    try checkAlong(inputs, axis)
+    return [Spec(inputs[1].shape, inputs[0].dtype)]
+  }
+
+  public func vjp(_ cotangents: [Tensor?], inputs: [Tensor], outputs: [Tensor]) -> [Tensor?] {
+    guard let dy = cotangents[0] else { return [nil, nil] }
+    return [Tensor(ScatterAddAlong(axis: axis, extent: inputs[0].shape[axis]), dy, inputs[1]), nil]
+  }
+}
+
+/// The transpose of `GatherAlong`.
+public struct ScatterAddAlong: Op {
+  public let axis: Int, extent: Int
+
+  public func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] {
+    try checkAlong(inputs, axis)
+    guard inputs[0].shape == inputs[1].shape else {
+      throw ShapeError("updates \(inputs[0].shape) and indices \(inputs[1].shape) differ")
+    }
+    var shape = inputs[0].shape
+    shape.dimensions[axis] = extent
+    return [Spec(shape, inputs[0].dtype)]
+  }
+
+  public func vjp(_ cotangents: [Tensor?], inputs: [Tensor], outputs: [Tensor]) -> [Tensor?] {
+    [cotangents[0].map { Tensor(GatherAlong(axis: axis), $0, inputs[1]) }, nil]
+  }
+}
+
+private func checkAlong(_ inputs: [Spec], _ axis: Int) throws(ShapeError) {
+  let x = inputs[0].shape, indices = inputs[1].shape
+  guard inputs[1].dtype == .int32 || inputs[1].dtype == .int64 else {
+    throw ShapeError("indices must be int32 or int64, not \(inputs[1])")
+  }
+  guard x.rank == indices.rank, x.dimensions.indices.allSatisfy({ $0 == axis || x[$0] == indices[$0] }) else {
+    throw ShapeError("\(x) and indices \(indices) differ outside axis \(axis)")
+  }
+}
+
+/// The elements in order along `axis`, and their old positions (int32). Stable; NaN last.
+public struct Sort: Op {
+  public let axis: Int, descending: Bool
+
+  public func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] {
+    [inputs[0], Spec(inputs[0].shape, .int32)]
+  }
+
+  public func vjp(_ cotangents: [Tensor?], inputs: [Tensor], outputs: [Tensor]) -> [Tensor?] {
+    [
+      cotangents[0].map {
+        Tensor(ScatterAddAlong(axis: axis, extent: inputs[0].shape[axis]), $0, outputs[1])
+      }
+    ]
+  }
+}
+
+/// `0, 1, 2, ...` along `axis` of a tensor of `shape`.
+public struct Iota: Op {
+  public let shape: Shape, axis: Int, dtype: DType
+  public func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] { [Spec(shape, dtype)] }
+  public func vjp(_ cotangents: [Tensor?], inputs: [Tensor], outputs: [Tensor]) -> [Tensor?] { [] }
+}
+
+extension Tensor {
+  /// Slices of `axis` at `indices` (int32 or int64, any shape, whose axes replace `axis`).
+  public func gathered(_ indices: Tensor, axis: Int = 0) -> Tensor {
+    Tensor(Gather(axis: shape.axis(axis, "gathered")), self, indices)
+  }
+
+  /// One element of `axis` for each index: `indices` has this tensor's shape but for `axis`.
+  public func gathered(along axis: Int, _ indices: Tensor) -> Tensor {
+    Tensor(GatherAlong(axis: shape.axis(axis, "gathered")), self, indices)
+  }
+
+  /// Adds these slices at `indices` of `axis` of a zero tensor whose axis has `extent`.
+  public func scatterAdded(_ indices: Tensor, axis: Int = 0, extent: Int) -> Tensor {
+    Tensor(ScatterAdd(axis: axis, extent: extent), self, indices)
+  }
+
+  /// The elements in order along `axis` and their old positions, int32.
+  public func sorted(_ axis: Int = -1, descending: Bool = false) -> (values: Tensor, indices: Tensor) {
+    let result = apply(Sort(axis: shape.axis(axis, "sorted"), descending: descending), [self])
+    return (result[0], result[1])
+  }
+
+  /// The `k` largest elements along `axis`, largest first, and their positions, int32.
+  public func topK(_ k: Int, axis: Int = -1) -> (values: Tensor, indices: Tensor) {
+    precondition(k >= 0 && k <= shape[axis], "topK: \(k) of \(shape[axis])")
+    let (values, indices) = sorted(axis, descending: true)
+    return (values.sliced(axis, 0..<k), indices.sliced(axis, 0..<k))
+  }
+
+  /// `0, 1, ..., count - 1`.
+  public static func iota(_ count: Int, dtype: DType = .int32) -> Tensor {
+    Tensor(Iota(shape: [count], axis: 0, dtype: dtype))
+  }
+}

@@ -1,0 +1,230 @@
+/// `y = (x - mean_g) / sqrt(var_g + epsilon) weight + bias`, then an activation (arXiv 1803.08494).
+///
+/// x (N, ..., C), weight and bias (C) -> y, and the statistics mean and 1/sqrt(var + epsilon), (N, groups) float32.
+/// Statistics are taken for each sample over all positions and the C / groups channels of a group, in float32.
+public struct GroupNorm: CompositeOp {
+  public let groups: Int, epsilon: Double
+  public let activation: Activation.Kind?
+
+  public init(groups: Int, epsilon: Double, activation: Activation.Kind? = nil) {
+    self.groups = groups
+    self.epsilon = epsilon
+    self.activation = activation
+  }
+
+  public func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] {
+    let x = inputs[0]
+    guard x.dtype.isFloatingPoint, x.shape.rank >= 2, groups > 0, x.shape[-1] % groups == 0 else {
+      throw ShapeError("\(x) does not divide into \(groups) groups of channels")
+    }
+    try checkAffine(inputs[1...2], channels: x.shape[-1])
+    let statistics = Spec([x.shape[0], groups], .float32)
+    return [x, statistics, statistics]
+  }
+
+  public func vjp(_ cotangents: [Tensor?], inputs: [Tensor], outputs: [Tensor]) -> [Tensor?] {
+    guard cotangents[1] == nil, cotangents[2] == nil else { return decompositionVJP(cotangents, inputs) }
+    guard let dy = cotangents[0] else { return [nil, nil, nil] }
+    let op = GroupNormGradient(groups: groups, activation: activation)
+    return apply(op, [dy, inputs[0], outputs[1], outputs[2], inputs[1], inputs[2]])
+  }
+
+  public func decomposed(_ inputs: [Tensor]) -> [Tensor] {
+    let x = inputs[0]
+    let grouped = inGroups(x.cast(to: .float32), groups)
+    let mean = grouped.mean([1, 3], keepingAxes: true)
+    let rstd = rsqrt(square(grouped - mean).mean([1, 3], keepingAxes: true) + epsilon)
+    let normal = ((grouped - mean) * rstd).reshaped(x.shape)
+    var y = normal * inputs[1].cast(to: .float32) + inputs[2].cast(to: .float32)
+    if let activation { y = Tensor(Activation(activation), y) }
+    return [y.cast(to: x.dtype), mean.reshaped(-1, groups), rstd.reshaped(-1, groups)]
+  }
+}
+
+/// The gradient of `GroupNorm`: inputs dy, x, mean, rstd, weight, bias -> dx, dweight, dbias.
+///
+/// With n the normalised x, g = f'(n weight + bias) dy weight and means over a group:
+/// dx = rstd (g - mean(g) - n mean(g n)).
+public struct GroupNormGradient: CompositeOp {
+  public let groups: Int
+  public let activation: Activation.Kind?
+
+  public init(groups: Int, activation: Activation.Kind?) {
+    self.groups = groups
+    self.activation = activation
+  }
+
+  public func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] { [inputs[1], inputs[4], inputs[5]] }
+
+  public func decomposed(_ inputs: [Tensor]) -> [Tensor] {
+    let x = inputs[1], shape = x.shape
+    let weight = inputs[4].cast(to: .float32), bias = inputs[5].cast(to: .float32)
+    let mean = inputs[2].reshaped(-1, 1, groups, 1), rstd = inputs[3].reshaped(-1, 1, groups, 1)
+    let normal = (inGroups(x.cast(to: .float32), groups) - mean) * rstd
+    let n = normal.reshaped(shape)
+    var dz = inputs[0].cast(to: .float32)
+    if let activation { dz = Tensor(ActivationGradient(activation), n * weight + bias, dz) }
+    let g = inGroups(dz * weight, groups)
+    let dx =
+      rstd * (g - g.mean([1, 3], keepingAxes: true) - normal * (g * normal).mean([1, 3], keepingAxes: true))
+    let positions = Array(0..<shape.rank - 1)
+    return [
+      dx.reshaped(shape).cast(to: x.dtype), (dz * n).sum(positions).cast(to: inputs[4].dtype),
+      dz.sum(positions).cast(to: inputs[5].dtype),
+    ]
+  }
+}
+
+/// (N, ..., C) as (N, positions, groups, C / groups).
+private func inGroups(_ x: Tensor, _ groups: Int) -> Tensor {
+  let n = x.shape[0], c = x.shape[-1]
+  return x.reshaped(Shape([n, x.shape.dimensions[1..<x.rank - 1].reduce(1, *), groups, c / groups]))
+}
+
+private func checkAffine(_ parameters: ArraySlice<Spec>, channels: Int) throws(ShapeError) {
+  for parameter in parameters {
+    guard parameter.shape == [channels], parameter.dtype.isFloatingPoint else {
+      throw ShapeError("weight and bias must be (\(channels)), not \(parameter)")
+    }
+  }
+}
+
+/// `y = (x - mean) / sqrt(var + epsilon) weight + bias` over the last axis (arXiv 1607.06450).
+///
+/// x (..., C), weight and bias (C) -> y, and mean and 1/sqrt(var + epsilon) of each row, (...) float32.
+public struct LayerNorm: CompositeOp {
+  public let epsilon: Double
+  public init(epsilon: Double) { self.epsilon = epsilon }
+
+  public func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] {
+    let x = try floatingRows(inputs[0])
+    try checkAffine(inputs[1...2], channels: x.shape[-1])
+    let statistics = Spec(Shape(x.shape.dimensions.dropLast()), .float32)
+    return [x, statistics, statistics]
+  }
+
+  public func vjp(_ cotangents: [Tensor?], inputs: [Tensor], outputs: [Tensor]) -> [Tensor?] {
+    guard cotangents[1] == nil, cotangents[2] == nil else { return decompositionVJP(cotangents, inputs) }
+    guard let dy = cotangents[0] else { return [nil, nil, nil] }
+    return apply(LayerNormGradient(), [dy, inputs[0], outputs[1], outputs[2], inputs[1]])
+  }
+
+  public func decomposed(_ inputs: [Tensor]) -> [Tensor] {
+    let x = inputs[0].cast(to: .float32)
+    let mean = x.mean([-1], keepingAxes: true)
+    let rstd = rsqrt(square(x - mean).mean([-1], keepingAxes: true) + epsilon)
+    let y = (x - mean) * rstd * inputs[1].cast(to: .float32) + inputs[2].cast(to: .float32)
+    return [y.cast(to: inputs[0].dtype), mean.squeezed(-1), rstd.squeezed(-1)]
+  }
+}
+
+/// The gradient of `LayerNorm`: inputs dy, x, mean, rstd, weight -> dx, dweight, dbias.
+public struct LayerNormGradient: CompositeOp {
+  public func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] { [inputs[1], inputs[4], inputs[4]] }
+
+  public func decomposed(_ inputs: [Tensor]) -> [Tensor] {
+    let dy = inputs[0].cast(to: .float32), x = inputs[1].cast(to: .float32)
+    let mean = inputs[2].expanded(-1), rstd = inputs[3].expanded(-1)
+    let n = (x - mean) * rstd
+    let g = dy * inputs[4].cast(to: .float32)
+    let dx = rstd * (g - g.mean([-1], keepingAxes: true) - n * (g * n).mean([-1], keepingAxes: true))
+    let rows = Array(0..<x.rank - 1)
+    return [
+      dx.cast(to: inputs[1].dtype), (dy * n).sum(rows).cast(to: inputs[4].dtype),
+      dy.sum(rows).cast(to: inputs[4].dtype),
+    ]
+  }
+}
+
+/// `y = x / sqrt(mean(x^2) + epsilon) weight` over the last axis (arXiv 1910.07467).
+///
+/// x (..., C), weight (C) -> y, and 1/sqrt(mean(x^2) + epsilon) of each row, (...) float32.
+public struct RMSNorm: CompositeOp {
+  public let epsilon: Double
+  public init(epsilon: Double) { self.epsilon = epsilon }
+
+  public func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] {
+    let x = try floatingRows(inputs[0])
+    try checkAffine(inputs[1...1], channels: x.shape[-1])
+    return [x, Spec(Shape(x.shape.dimensions.dropLast()), .float32)]
+  }
+
+  public func vjp(_ cotangents: [Tensor?], inputs: [Tensor], outputs: [Tensor]) -> [Tensor?] {
+    guard cotangents[1] == nil else { return decompositionVJP(cotangents, inputs) }
+    guard let dy = cotangents[0] else { return [nil, nil] }
+    return apply(RMSNormGradient(), [dy, inputs[0], outputs[1], inputs[1]])
+  }
+
+  public func decomposed(_ inputs: [Tensor]) -> [Tensor] {
+    let x = inputs[0].cast(to: .float32)
+    let rstd = rsqrt(square(x).mean([-1], keepingAxes: true) + epsilon)
+    return [(x * rstd * inputs[1].cast(to: .float32)).cast(to: inputs[0].dtype), rstd.squeezed(-1)]
+  }
+}
+
+/// The gradient of `RMSNorm`: inputs dy, x, rstd, weight -> dx, dweight.
+public struct RMSNormGradient: CompositeOp {
+  public func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] { [inputs[1], inputs[3]] }
+
+  public func decomposed(_ inputs: [Tensor]) -> [Tensor] {
+    let dy = inputs[0].cast(to: .float32), x = inputs[1].cast(to: .float32)
+    let rstd = inputs[2].expanded(-1)
+    let n = x * rstd
+    let g = dy * inputs[3].cast(to: .float32)
+    let dx = rstd * (g - n * (g * n).mean([-1], keepingAxes: true))
+    return [
+      dx.cast(to: inputs[1].dtype), (dy * n).sum(Array(0..<x.rank - 1)).cast(to: inputs[3].dtype),
+    ]
+  }
+}
+
+extension CompositeOp {
+  /// The gradient of the decomposition, for rules that only shortcut the usual case.
+  func decompositionVJP(_ cotangents: [Tensor?], _ inputs: [Tensor]) -> [Tensor?] {
+    let roots = inputs.map { Tensor(Identity(), $0) }
+    return pullback(decomposed(roots), cotangents, to: roots, passThrough: false)
+  }
+}
+
+/// Group normalisation of x (N, ..., C) with weight and bias (C).
+public func groupNorm(_ x: Tensor, groups: Int, weight: Tensor?, bias: Tensor?, epsilon: Double = 1e-5)
+  -> Tensor
+{
+  let c = x.shape[-1]
+  return apply(
+    GroupNorm(groups: groups, epsilon: epsilon), [x, weight ?? .ones([c]), bias ?? .zeros([c])])[0]
+}
+
+/// Layer normalisation over the last axis with weight and bias (C).
+public func layerNorm(_ x: Tensor, weight: Tensor?, bias: Tensor?, epsilon: Double = 1e-5) -> Tensor {
+  let c = x.shape[-1]
+  return apply(LayerNorm(epsilon: epsilon), [x, weight ?? .ones([c]), bias ?? .zeros([c])])[0]
+}
+
+/// Root-mean-square normalisation over the last axis with weight (C).
+public func rmsNorm(_ x: Tensor, weight: Tensor?, epsilon: Double = 1e-6) -> Tensor {
+  apply(RMSNorm(epsilon: epsilon), [x, weight ?? .ones([x.shape[-1]])])[0]
+}
+
+/// Batch normalisation of x (..., C) with the statistics of this batch (arXiv 1502.03167), which are returned:
+/// mean and biased variance, (C) float32.
+public func batchNorm(
+  _ x: Tensor, weight: Tensor?, bias: Tensor?, epsilon: Double = 1e-5
+) -> (y: Tensor, mean: Tensor, variance: Tensor) {
+  let positions = Array(0..<x.rank - 1)
+  let wide = x.cast(to: .float32)
+  let mean = wide.mean(positions), variance = wide.variance(positions)
+  return (
+    batchNorm(x, mean: mean, variance: variance, weight: weight, bias: bias, epsilon: epsilon), mean, variance
+  )
+}
+
+/// Batch normalisation of x (..., C) with given statistics (C).
+public func batchNorm(
+  _ x: Tensor, mean: Tensor, variance: Tensor, weight: Tensor?, bias: Tensor?, epsilon: Double = 1e-5
+) -> Tensor {
+  var y = (x.cast(to: .float32) - mean) * rsqrt(variance + epsilon)
+  if let weight { y = y * weight.cast(to: .float32) }
+  if let bias { y = y + bias.cast(to: .float32) }
+  return y.cast(to: x.dtype)
+}

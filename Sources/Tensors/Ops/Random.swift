@@ -1,0 +1,63 @@
+/// Random numbers that depend only on the key, the stream and the place of the element (Philox 4x32-10).
+///
+/// Input: the key, int32 (2), as made by `RandomKey.tensor`.
+public struct Random: Op {
+  public enum Distribution: Hashable, Sendable {
+    /// [0, 1)
+    case uniform
+    /// mean 0, variance 1
+    case normal
+    /// true with this probability; the result is bool
+    case bernoulli(Double)
+  }
+  public let distribution: Distribution
+  public let spec: Spec
+  public let stream: UInt32
+
+  public func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] {
+    guard inputs[0] == Spec([2], .int32) else {
+      throw ShapeError("the key must be int32 (2), not \(inputs[0])")
+    }
+    if case .bernoulli = distribution {
+      guard spec.dtype == .bool else { throw ShapeError("a Bernoulli sample is bool, not \(spec.dtype)") }
+    } else {
+      guard spec.dtype.isFloatingPoint else { throw ShapeError("needs floating point, not \(spec.dtype)") }
+    }
+    return [spec]
+  }
+
+  public func vjp(_ cotangents: [Tensor?], inputs: [Tensor], outputs: [Tensor]) -> [Tensor?] { [nil] }
+}
+
+extension Tensor {
+  /// Independent standard normal numbers; `stream` tells the samples of one key apart.
+  public static func normal(_ shape: Shape, key: RandomKey, stream: UInt32 = 0) -> Tensor {
+    Tensor(Random(distribution: .normal, spec: Spec(shape, .float32), stream: stream), key.tensor)
+  }
+
+  /// Independent numbers from [low, high); `stream` tells the samples of one key apart.
+  public static func uniform(
+    _ shape: Shape, _ low: Double = 0, _ high: Double = 1, key: RandomKey, stream: UInt32 = 0
+  ) -> Tensor {
+    let unit = Tensor(Random(distribution: .uniform, spec: Spec(shape, .float32), stream: stream), key.tensor)
+    return low == 0 && high == 1 ? unit : unit * (high - low) + low
+  }
+
+  /// Independent truth values, true with `probability`.
+  public static func bernoulli(
+    _ shape: Shape, probability: Double, key: RandomKey, stream: UInt32 = 0
+  ) -> Tensor {
+    let op = Random(distribution: .bernoulli(probability), spec: Spec(shape, .bool), stream: stream)
+    return Tensor(op, key.tensor)
+  }
+}
+
+/// Sets elements to zero with `probability` and scales the rest to keep the mean, in training mode only
+/// ("Dropout", Srivastava et al. 2014).
+public func dropout(_ x: Tensor, probability: Double) -> Tensor {
+  guard probability > 0, let random = Mode.random else { return x }
+  precondition(probability < 1, "dropout: the probability \(probability) must be below 1")
+  let op = Random(
+    distribution: .bernoulli(1 - probability), spec: Spec(x.shape, .bool), stream: random.take())
+  return select(Tensor(op, random.key), x * (1 / (1 - probability)), 0)
+}

@@ -1,0 +1,60 @@
+import Synchronization
+
+/// A named place for a value that changes over time: a parameter, a running statistic, optimizer state.
+///
+/// Assigning `value` is pending until `evaluate` commits it, in place where nothing else needs the old value.
+/// Tensors read from an older version must not be evaluated afterwards; doing so traps.
+public final class Slot: Sendable {
+  public let spec: Spec
+  private let state: Mutex<State>
+
+  private struct State {
+    var buffer: Buffer?
+    var version = 0
+    var pending: Tensor?
+    weak var leaf: Node?
+  }
+
+  /// A slot whose first value is `initial`.
+  public init(_ initial: Tensor) {
+    spec = initial.spec
+    state = Mutex(State(pending: initial))
+  }
+
+  /// The current value. Assigning traps when the shape or the element type differs.
+  public var value: Tensor {
+    get {
+      state.withLock { state in
+        if let pending = state.pending { return pending }
+        if let node = state.leaf { return Tensor(node: node, index: 0) }
+        let leaf = Tensor(self, version: state.version)
+        state.leaf = leaf.node
+        return leaf
+      }
+    }
+    set {
+      precondition(newValue.spec == spec, "Slot: \(newValue.spec) assigned to a slot of \(spec)")
+      state.withLock { $0.pending = newValue }
+    }
+  }
+
+  /// Grows by one with each committed value.
+  public var version: Int { state.withLock { $0.version } }
+
+  package var pending: Tensor? { state.withLock { $0.pending } }
+
+  /// The committed memory, nil before the first commit.
+  package var buffer: Buffer? { state.withLock { $0.buffer } }
+
+  /// Makes `buffer` the committed value and forgets the pending one, if it is still `pending`.
+  package func commit(_ buffer: Buffer, pending: Tensor) {
+    state.withLock { state in
+      state.buffer = buffer
+      state.version += 1
+      state.leaf = nil
+      if let current = state.pending, current.node === pending.node, current.index == pending.index {
+        state.pending = nil
+      }
+    }
+  }
+}
