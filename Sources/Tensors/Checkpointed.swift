@@ -37,6 +37,10 @@ struct TensorKey: Hashable {
 public struct Checkpoint: Op {
   public let resultCount: Int
 
+  public init(resultCount: Int) {
+    self.resultCount = resultCount
+  }
+
   public func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] { Array(inputs.prefix(resultCount)) }
 
   public func vjp(_ cotangents: [Tensor?], inputs: [Tensor], outputs: [Tensor]) -> [Tensor?] {
@@ -70,6 +74,7 @@ public struct Checkpoint: Op {
 
 /// The first input, not before the others are computed; common-subexpression elimination never crosses it.
 public struct Barrier: Op {
+  public init() {}
   public func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] { [inputs[0]] }
   public func vjp(_ cotangents: [Tensor?], inputs: [Tensor], outputs: [Tensor]) -> [Tensor?] {
     [cotangents[0]] + inputs.dropFirst().map { _ in nil }

@@ -38,18 +38,26 @@ public struct Leaf: Op {
   public enum Kind: UInt8, Hashable, Sendable { case buffer, scalar, slot }
   public let spec: Spec
   public let kind: Kind
+
+  public init(spec: Spec, kind: Kind) {
+    self.spec = spec
+    self.kind = kind
+  }
+
   public func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] { [spec] }
   public func vjp(_ cotangents: [Tensor?], inputs: [Tensor], outputs: [Tensor]) -> [Tensor?] { [] }
 }
 
 /// `y = x`; no copy is made.
 public struct Identity: Op {
+  public init() {}
   public func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] { inputs }
   public func vjp(_ cotangents: [Tensor?], inputs: [Tensor], outputs: [Tensor]) -> [Tensor?] { cotangents }
 }
 
 /// `y = x` through which no gradient flows.
 public struct StopGradient: Op {
+  public init() {}
   public func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] { inputs }
   public func vjp(_ cotangents: [Tensor?], inputs: [Tensor], outputs: [Tensor]) -> [Tensor?] {
     inputs.map { _ in nil }

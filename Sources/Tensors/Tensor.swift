@@ -72,3 +72,10 @@ extension Tensor {
 extension Tensor: CustomStringConvertible {
   public var description: String { "Tensor(\(spec))" }
 }
+
+extension Tensor {
+  /// A leaf without a value, in whose place a decomposition is built.
+  package init(standInFor spec: Spec) {
+    self.init(leaf: .buffer, spec, .none)
+  }
+}

@@ -123,6 +123,7 @@ public struct Binary: ElementwiseOp {
 
 /// `y = condition ? a : b`, element by element with broadcasting.
 public struct Select: ElementwiseOp {
+  public init() {}
   public func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] {
     guard inputs[0].dtype == .bool else { throw ShapeError("the condition must be bool, not \(inputs[0])") }
     guard inputs[1].dtype == inputs[2].dtype else {

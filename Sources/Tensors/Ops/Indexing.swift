@@ -4,6 +4,10 @@
 public struct Gather: Op {
   public let axis: Int
 
+  public init(axis: Int) {
+    self.axis = axis
+  }
+
   public func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] {
     let x = inputs[0].shape
     guard inputs[1].dtype == .int32 || inputs[1].dtype == .int64 else {
@@ -22,6 +26,11 @@ public struct Gather: Op {
 /// The transpose of `Gather`: adds each slice of `updates` to place `indices[i]` of a zero tensor.
 public struct ScatterAdd: Op {
   public let axis: Int, extent: Int
+
+  public init(axis: Int, extent: Int) {
+    self.axis = axis
+    self.extent = extent
+  }
 
   public func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] {
     let updates = inputs[0].shape.dimensions, indices = inputs[1].shape.dimensions
@@ -44,6 +53,10 @@ public struct ScatterAdd: Op {
 public struct GatherAlong: Op {
   public let axis: Int
 
+  public init(axis: Int) {
+    self.axis = axis
+  }
+
   public func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] {
     try checkAlong(inputs, axis)
     return [Spec(inputs[1].shape, inputs[0].dtype)]
@@ -58,6 +71,11 @@ public struct GatherAlong: Op {
 /// The transpose of `GatherAlong`.
 public struct ScatterAddAlong: Op {
   public let axis: Int, extent: Int
+
+  public init(axis: Int, extent: Int) {
+    self.axis = axis
+    self.extent = extent
+  }
 
   public func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] {
     try checkAlong(inputs, axis)
@@ -88,6 +106,11 @@ private func checkAlong(_ inputs: [Spec], _ axis: Int) throws(ShapeError) {
 public struct Sort: Op {
   public let axis: Int, descending: Bool
 
+  public init(axis: Int, descending: Bool) {
+    self.axis = axis
+    self.descending = descending
+  }
+
   public func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] {
     [inputs[0], Spec(inputs[0].shape, .int32)]
   }
@@ -104,6 +127,13 @@ public struct Sort: Op {
 /// `0, 1, 2, ...` along `axis` of a tensor of `shape`.
 public struct Iota: Op {
   public let shape: Shape, axis: Int, dtype: DType
+
+  public init(shape: Shape, axis: Int, dtype: DType) {
+    self.shape = shape
+    self.axis = axis
+    self.dtype = dtype
+  }
+
   public func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] { [Spec(shape, dtype)] }
   public func vjp(_ cotangents: [Tensor?], inputs: [Tensor], outputs: [Tensor]) -> [Tensor?] { [] }
 }

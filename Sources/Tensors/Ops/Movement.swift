@@ -1,6 +1,11 @@
 /// The same elements in row-major order under another shape.
 public struct Reshape: Op {
   public let shape: Shape
+
+  public init(shape: Shape) {
+    self.shape = shape
+  }
+
   public func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] {
     guard inputs[0].shape.count == shape.count else {
       throw ShapeError(
@@ -16,6 +21,11 @@ public struct Reshape: Op {
 /// Axis `i` of the result is axis `permutation[i]` of the input.
 public struct Transpose: Op {
   public let permutation: [Int]
+
+  public init(permutation: [Int]) {
+    self.permutation = permutation
+  }
+
   public func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] {
     let shape = inputs[0].shape
     guard permutation.sorted() == Array(0..<shape.rank) else {
@@ -33,6 +43,11 @@ public struct Transpose: Op {
 /// Repeats axes of extent 1, and new leading axes, to `shape`.
 public struct Broadcast: Op {
   public let shape: Shape
+
+  public init(shape: Shape) {
+    self.shape = shape
+  }
+
   public func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] {
     guard inputs[0].shape.broadcasts(to: shape) else {
       throw ShapeError("\(inputs[0].shape) does not broadcast to \(shape)")
@@ -45,6 +60,12 @@ public struct Broadcast: Op {
 /// Elements `start, start + step, ... < end` of each axis.
 public struct Slice: Op {
   public let start: [Int], end: [Int], step: [Int]
+
+  public init(start: [Int], end: [Int], step: [Int]) {
+    self.start = start
+    self.end = end
+    self.step = step
+  }
 
   public func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] {
     let shape = inputs[0].shape
@@ -81,6 +102,12 @@ public struct Slice: Op {
 public struct Pad: Op {
   public let low: [Int], high: [Int], interior: [Int]
 
+  public init(low: [Int], high: [Int], interior: [Int]) {
+    self.low = low
+    self.high = high
+    self.interior = interior
+  }
+
   public func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] {
     let shape = inputs[0].shape
     guard inputs[1] == Spec([], inputs[0].dtype) else {
@@ -112,6 +139,11 @@ public struct Pad: Op {
 /// Reverses the order of the elements along `axes`.
 public struct Reverse: Op {
   public let axes: [Int]
+
+  public init(axes: [Int]) {
+    self.axes = axes
+  }
+
   public func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] { inputs }
   public func vjp(_ cotangents: [Tensor?], inputs: [Tensor], outputs: [Tensor]) -> [Tensor?] {
     [cotangents[0].map { Tensor(self, $0) }]
@@ -121,6 +153,10 @@ public struct Reverse: Op {
 /// Joins tensors along `axis`.
 public struct Concatenate: Op {
   public let axis: Int
+
+  public init(axis: Int) {
+    self.axis = axis
+  }
 
   public func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] {
     var shape = inputs[0].shape

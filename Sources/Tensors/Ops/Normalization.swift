@@ -120,6 +120,7 @@ public struct LayerNorm: CompositeOp {
 
 /// The gradient of `LayerNorm`: inputs dy, x, mean, rstd, weight -> dx, dweight, dbias.
 public struct LayerNormGradient: CompositeOp {
+  public init() {}
   public func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] { [inputs[1], inputs[4], inputs[4]] }
 
   public func decomposed(_ inputs: [Tensor]) -> [Tensor] {
@@ -164,6 +165,7 @@ public struct RMSNorm: CompositeOp {
 
 /// The gradient of `RMSNorm`: inputs dy, x, rstd, weight -> dx, dweight.
 public struct RMSNormGradient: CompositeOp {
+  public init() {}
   public func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] { [inputs[1], inputs[3]] }
 
   public func decomposed(_ inputs: [Tensor]) -> [Tensor] {

@@ -8,6 +8,14 @@ public struct Pool: CompositeOp {
   public let window: Int, stride: Int, padding: Int
   public let countsPadding: Bool
 
+  public init(kind: Kind, window: Int, stride: Int, padding: Int, countsPadding: Bool) {
+    self.kind = kind
+    self.window = window
+    self.stride = stride
+    self.padding = padding
+    self.countsPadding = countsPadding
+  }
+
   public func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] {
     let x = inputs[0]
     guard x.shape.rank == 4, x.dtype.isFloatingPoint, window > 0, stride > 0, padding >= 0,

@@ -14,6 +14,12 @@ public struct Random: Op {
   public let spec: Spec
   public let stream: UInt32
 
+  public init(distribution: Distribution, spec: Spec, stream: UInt32) {
+    self.distribution = distribution
+    self.spec = spec
+    self.stream = stream
+  }
+
   public func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] {
     guard inputs[0] == Spec([2], .int32) else {
       throw ShapeError("the key must be int32 (2), not \(inputs[0])")

@@ -5,6 +5,11 @@ public struct Reduce: Op {
   /// Ascending, from the front.
   public let axes: [Int]
 
+  public init(kind: Kind, axes: [Int]) {
+    self.kind = kind
+    self.axes = axes
+  }
+
   public func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] {
     let shape = inputs[0].shape
     guard inputs[0].dtype != .bool else { throw ShapeError("\(kind) needs numbers, cast \(inputs[0]) first") }
@@ -59,6 +64,11 @@ public struct ArgReduce: Op {
   public let kind: Kind
   public let axis: Int
 
+  public init(kind: Kind, axis: Int) {
+    self.kind = kind
+    self.axis = axis
+  }
+
   public func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] {
     var shape = inputs[0].shape
     guard shape.dimensions[axis] > 0 else { throw ShapeError("axis \(axis) of \(shape) is empty") }
@@ -72,6 +82,12 @@ public struct ArgReduce: Op {
 /// `y_i = x_0 + ... + x_i` along `axis`; from the other end if `reverse`; without `x_i` if `exclusive`.
 public struct CumulativeSum: Op {
   public let axis: Int, exclusive: Bool, reverse: Bool
+
+  public init(axis: Int, exclusive: Bool, reverse: Bool) {
+    self.axis = axis
+    self.exclusive = exclusive
+    self.reverse = reverse
+  }
 
   public func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] {
     guard inputs[0].dtype != .bool else { throw ShapeError("needs numbers, cast \(inputs[0]) first") }

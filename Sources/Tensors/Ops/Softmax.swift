@@ -17,6 +17,7 @@ public struct Softmax: CompositeOp {
 
 /// `dx = y (dy - sum_j dy_j y_j)`; inputs y and dy.
 public struct SoftmaxGradient: CompositeOp {
+  public init() {}
   public func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] { [try floatingRows(inputs[0])] }
   public func decomposed(_ inputs: [Tensor]) -> [Tensor] {
     let y = inputs[0].cast(to: .float32), dy = inputs[1].cast(to: .float32)
@@ -43,6 +44,7 @@ public struct LogSoftmax: CompositeOp {
 
 /// `dx = dy - exp(y) sum_j dy_j`; inputs y and dy.
 public struct LogSoftmaxGradient: CompositeOp {
+  public init() {}
   public func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] { [try floatingRows(inputs[0])] }
   public func decomposed(_ inputs: [Tensor]) -> [Tensor] {
     let y = inputs[0].cast(to: .float32), dy = inputs[1].cast(to: .float32)
@@ -77,6 +79,11 @@ public struct CrossEntropy: CompositeOp {
   public let labelSmoothing: Double
   public let ignoredLabel: Int?
 
+  public init(labelSmoothing: Double, ignoredLabel: Int? = nil) {
+    self.labelSmoothing = labelSmoothing
+    self.ignoredLabel = ignoredLabel
+  }
+
   public func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] {
     let logits = inputs[0], labels = inputs[1]
     guard logits.shape.rank == 2, logits.dtype.isFloatingPoint, labels == Spec([logits.shape[0]], .int32)
@@ -106,6 +113,11 @@ public struct CrossEntropy: CompositeOp {
 public struct CrossEntropyGradient: CompositeOp {
   public let labelSmoothing: Double
   public let ignoredLabel: Int?
+
+  public init(labelSmoothing: Double, ignoredLabel: Int? = nil) {
+    self.labelSmoothing = labelSmoothing
+    self.ignoredLabel = ignoredLabel
+  }
 
   public func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] { [inputs[0]] }
 

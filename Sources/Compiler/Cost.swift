@@ -1,0 +1,21 @@
+import KalsaeTensors
+
+/// The floating-point operations of an op by the direct algorithm; an addition and a multiplication are two.
+package func floatingPointOperations(_ op: any Op, _ inputs: [Spec], _ outputs: [Spec]) -> Double {
+  func convolution(_ y: Spec, _ w: Spec) -> Double {
+    // Every element of y takes C / groups x kh x kw products.
+    2 * Double(y.shape.count) * Double(w.shape.dimensions[1...].reduce(1, *))
+  }
+  switch op {
+  case is MatMul, is FusedMatMul: return 2 * Double(outputs[0].shape.count) * Double(inputs[0].shape[-1])
+  case is Convolution, is FusedConvolution: return convolution(outputs[0], inputs[1])
+  case is ConvolutionInputGradient: return convolution(inputs[0], inputs[1])
+  case is ConvolutionWeightGradient: return convolution(inputs[1], outputs[0])
+  case let op as FusedElementwise: return Double(op.steps.count) * Double(op.shape.count)
+  case is Attention:
+    let scores = Double(inputs[0].shape.count) * Double(inputs[1].shape[2])
+    return 2 * scores + 2 * scores / Double(inputs[0].shape[3]) * Double(inputs[2].shape[3])
+  case is Reshape, is Transpose, is Broadcast, is Slice, is Pad, is Concatenate, is Copy, is Gather: return 0
+  default: return Double(max(inputs.map(\.shape.count).max() ?? 0, outputs.map(\.shape.count).max() ?? 0))
+  }
+}

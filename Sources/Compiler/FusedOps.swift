@@ -1,0 +1,84 @@
+import KalsaeTensors
+
+/// A chain of elementwise ops computed in one pass: each element goes through all steps in registers.
+package struct FusedElementwise: Op, ElementwiseOp {
+  package enum Code: Hashable, Sendable {
+    case unary(Unary.Kind)
+    case binary(Binary.Kind)
+    case select
+    case cast(DType)
+    case activation(Activation.Kind)
+    case activationGradient(Activation.Kind)
+  }
+
+  /// One op on inputs (numbers below `inputCount`) and results of earlier steps (from `inputCount` on).
+  package struct Step: Hashable, Sendable {
+    package let code: Code
+    package let operands: [Int]
+    package let dtype: DType
+  }
+
+  package let inputCount: Int
+  package let steps: [Step]
+  package let shape: Shape
+  /// Whether the chain computes in integers rather than float32.
+  package let isInteger: Bool
+
+  package func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] { [Spec(shape, steps.last!.dtype)] }
+  package func vjp(_ cotangents: [Tensor?], inputs: [Tensor], outputs: [Tensor]) -> [Tensor?] {
+    preconditionFailure("a fused op exists only in plans")
+  }
+
+  /// The step that a single elementwise op makes, or nil when it is none.
+  package static func code(of op: any Op) -> Code? {
+    switch op {
+    case let op as Unary: .unary(op.kind)
+    case let op as Binary: .binary(op.kind)
+    case is Select: .select
+    case let op as Cast: .cast(op.dtype)
+    case let op as Activation: .activation(op.kind)
+    case let op as ActivationGradient: .activationGradient(op.kind)
+    default: nil
+    }
+  }
+}
+
+/// `y = f(conv(x, w) + bias) + residual`; inputs x, w, then bias and residual where present.
+package struct FusedConvolution: Op {
+  package let geometry: ConvolutionGeometry
+  package var hasBias: Bool
+  package var activation: Epilogue?
+  package var hasResidual: Bool
+
+  package func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] {
+    try Convolution(geometry).outputs(Array(inputs[..<2]))
+  }
+  package func vjp(_ cotangents: [Tensor?], inputs: [Tensor], outputs: [Tensor]) -> [Tensor?] {
+    preconditionFailure("a fused op exists only in plans")
+  }
+}
+
+/// `y = f(a b + bias) + residual`; inputs a, b, then bias (of the last axis) and residual where present.
+package struct FusedMatMul: Op {
+  package let result: DType?
+  package var hasBias: Bool
+  package var activation: Epilogue?
+  package var hasResidual: Bool
+
+  package func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] {
+    try MatMul(result: result).outputs(Array(inputs[..<2]))
+  }
+  package func vjp(_ cotangents: [Tensor?], inputs: [Tensor], outputs: [Tensor]) -> [Tensor?] {
+    preconditionFailure("a fused op exists only in plans")
+  }
+}
+
+/// A function applied to a product before it is stored.
+package enum Epilogue: UInt8, Hashable, Sendable { case relu, silu, gelu, geluTanh }
+
+/// The dense copy of a value that is read through a view.
+package struct Copy: Op {
+  package init() {}
+  package func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] { inputs }
+  package func vjp(_ cotangents: [Tensor?], inputs: [Tensor], outputs: [Tensor]) -> [Tensor?] { cotangents }
+}

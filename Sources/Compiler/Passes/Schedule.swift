@@ -1,0 +1,47 @@
+import KalsaeTensors
+
+/// Orders instructions so that little memory is live at once.
+///
+/// The graph's own order runs the gradients of weights last, when all activations and their gradients would still be
+/// alive. Whatever only feeds updates and wanted values is therefore run as soon as its operands exist.
+package func schedule(_ graph: Graph) -> Graph {
+  let users = graph.users(), producers = graph.producers()
+  let count = graph.instructions.count
+  var isEager = [Bool](repeating: false, count: count)
+  for index in (0..<count).reversed() {
+    let instruction = graph.instructions[index]
+    if instruction.op is any InPlaceOp || instruction.op is SumOfSquares { continue }
+    isEager[index] = instruction.outputs.allSatisfy { output in
+      users[output].allSatisfy {
+        let op = graph.instructions[$0].op
+        return op is any InPlaceOp || op is SumOfSquares || isEager[$0]
+      }
+    }
+  }
+
+  var missing = graph.instructions.map { Set($0.inputs.compactMap { producers[$0] }).count }
+  var done = [Bool](repeating: false, count: count)
+  var order: [Int] = []
+  order.reserveCapacity(count)
+  func run(_ first: Int) {
+    var ready = [first]
+    while let index = ready.popLast() {
+      if done[index] { continue }
+      done[index] = true
+      order.append(index)
+      var readers: Set<Int> = []
+      for output in graph.instructions[index].outputs { readers.formUnion(users[output]) }
+      for reader in readers.sorted(by: >) {
+        missing[reader] -= 1
+        if missing[reader] == 0, isEager[reader] { ready.append(reader) }
+      }
+    }
+  }
+  for index in 0..<count where !done[index] {
+    precondition(missing[index] == 0, "schedule: instruction \(index) before its operands")
+    run(index)
+  }
+  var result = graph
+  result.instructions = order.map { graph.instructions[$0] }
+  return result
+}

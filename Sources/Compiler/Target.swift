@@ -1,0 +1,71 @@
+import KalsaeTensors
+
+/// Where a value's elements lie in memory: element (i, j, ...) at `offset + i strides[0] + j strides[1] + ...`.
+package struct Layout: Hashable, Sendable {
+  package var shape: Shape
+  package var offset: Int
+  package var strides: [Int]
+
+  package init(_ shape: Shape, offset: Int = 0, strides: [Int]? = nil) {
+    self.shape = shape
+    self.offset = offset
+    self.strides = strides ?? shape.strides
+  }
+
+  /// Row-major without gaps; strides of axes with one element do not matter.
+  package var isDense: Bool {
+    var expected = 1
+    for axis in stride(from: shape.rank - 1, through: 0, by: -1) where shape.dimensions[axis] != 1 {
+      if strides[axis] != expected { return shape.count == 0 }
+      expected *= shape.dimensions[axis]
+    }
+    return true
+  }
+}
+
+/// An operand of a kernel. A kernel receives the address of its first element.
+package struct Operand: Sendable {
+  package let spec: Spec
+  package let layout: Layout
+  /// The value, when it is a number known when the plan is made.
+  package let constant: Double?
+
+  package init(_ spec: Spec, _ layout: Layout? = nil, constant: Double? = nil) {
+    self.spec = spec
+    self.layout = layout ?? Layout(spec.shape)
+    self.constant = constant
+  }
+
+  package var shape: Shape { spec.shape }
+  package var dtype: DType { spec.dtype }
+}
+
+/// What the compiler must know of a backend.
+package protocol Target: Sendable {
+  /// Whether the backend has a kernel of its own for a composite op; otherwise it is decomposed.
+  func claims(_ op: any CompositeOp, _ inputs: [Spec]) -> Bool
+
+  /// Whether the kernel of `op` can read its input number `index` through `layout` instead of a dense copy.
+  func reads(_ layout: Layout, input index: Int, of op: any Op, _ inputs: [Spec]) -> Bool
+
+  /// Pairs of outputs and inputs that the kernel of `op` may keep in the same memory.
+  func inPlace(_ op: any Op, _ inputs: [Spec]) -> [(output: Int, input: Int)]
+
+  /// The rewrites this backend profits from.
+  var fusions: Fusions { get }
+}
+
+/// The optional rewrites of a graph.
+package struct Fusions: OptionSet, Hashable, Sendable {
+  package let rawValue: UInt8
+  package init(rawValue: UInt8) { self.rawValue = rawValue }
+  /// Chains of elementwise ops become one kernel.
+  package static let elementwise = Fusions(rawValue: 1)
+  /// Bias, activation and residual join the product or convolution before them.
+  package static let epilogues = Fusions(rawValue: 2)
+  /// An activation joins the normalisation before it, in both passes.
+  package static let normalization = Fusions(rawValue: 4)
+  /// Views replace copies where the reader can follow strides.
+  package static let views = Fusions(rawValue: 8)
+  package static let all: Fusions = [.elementwise, .epilogues, .normalization, .views]
+}
