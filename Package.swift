@@ -28,7 +28,7 @@ let protobuf = Target.Dependency.product(name: "SwiftProtobuf", package: "swift-
 let libraries: [Target] = [
   module("Tensors"),
   module("Compiler", own("Tensors")),
-  module("Runtime", own("Tensors", "Compiler")),
+  module("Runtime", own("Tensors", "Compiler") + ["CBackendHook"]),
   module("ReferenceBackend", own("Tensors", "Compiler", "Runtime")),
   module("CPUBackend", own("Tensors", "Compiler", "Runtime") + ["COneDNN", "CKernels"]),
   module("Neural", own("Tensors")),
@@ -56,6 +56,7 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0"),
   ],
   targets: libraries + [
+    .target(name: "CBackendHook", path: "Sources/CBackendHook"),
     .target(
       name: "CKernels", path: "Sources/CKernels",
       linkerSettings: [.linkedLibrary("gomp"), .linkedLibrary("m")]),

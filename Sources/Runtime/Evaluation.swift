@@ -1,0 +1,148 @@
+import KalsaeCompiler
+import KalsaeTensors
+import Synchronization
+
+/// Computes tensors, and commits the pending values of slots, as one plan.
+///
+/// The plan is compiled when a graph of this structure is first seen, and reused afterwards.
+public func evaluate(_ tensors: Tensor..., slots: [Slot] = []) { evaluate(tensors, slots: slots) }
+
+/// Computes tensors, and commits the pending values of slots, as one plan.
+public func evaluate(_ tensors: [Tensor], slots: [Slot] = []) {
+  Evaluator.shared.evaluate(tensors, slots: slots, backend: Backends.current)
+}
+
+/// Compiles and runs graphs, and keeps their plans.
+package final class Evaluator: Sendable {
+  package static let shared = Evaluator()
+  private static let planLimit = 512
+  private let plans = Mutex<[PlanKey: Plan]>([:])
+  /// Used on the evaluation thread only.
+  private let arena = Arena()
+
+  private struct PlanKey: Hashable {
+    let backend: String
+    let words: [UInt32]
+  }
+
+  func evaluate(_ tensors: [Tensor], slots: [Slot], backend: any Backend) {
+    let keepsGraph = GradientTrace.isActive
+    EvaluationThread.shared.run {
+      // Task-local state belongs to building graphs, not to compiling them.
+      let request = Request(tensors, slots)
+      guard !request.roots.isEmpty else { return }
+      let recording = Recording(request.roots)
+      let plan = self.plan(for: recording, backend: backend)
+      run(plan, recording, request, backend: backend, keepsGraph: keepsGraph)
+    }
+  }
+
+  /// The plan that evaluating these tensors and slots would run.
+  package func plan(
+    for tensors: [Tensor], slots: [Slot] = [], backend: any Backend, without excluded: Fusions = []
+  )
+    -> Plan
+  {
+    EvaluationThread.shared.run {
+      let recording = Recording(Request(tensors, slots).roots)
+      guard excluded != [] else { return plan(for: recording, backend: backend) }
+      return Plan(recording.graph(), backend: backend, verifying: true, without: excluded)
+    }
+  }
+
+  private struct Request {
+    var roots: [(tensor: Tensor, slot: Slot?)] = []
+
+    init(_ tensors: [Tensor], _ slots: [Slot]) {
+      var seen: Set<ObjectIdentifier> = []
+      for slot in slots where seen.insert(ObjectIdentifier(slot)).inserted {
+        if let pending = slot.pending { roots.append((pending, slot)) }
+      }
+      for tensor in tensors where tensor.node.storage == nil {
+        if case .buffer = tensor.node.leaf { continue }
+        guard tensor.node.specs.count > 1 else {
+          roots.append((tensor, nil))
+          continue
+        }
+        // All outputs of the node, so that it is complete and lets go of what is below it.
+        guard seen.insert(ObjectIdentifier(tensor.node)).inserted else { continue }
+        for index in tensor.node.specs.indices { roots.append((Tensor(node: tensor.node, index: index), nil)) }
+      }
+    }
+  }
+
+  private func plan(for recording: Recording, backend: any Backend) -> Plan {
+    let key = PlanKey(backend: backend.name, words: recording.words)
+    if let known = plans.withLock({ $0[key] }) { return known }
+    #if DEBUG
+      let verifying = true
+    #else
+      let verifying = false
+    #endif
+    let fresh = Plan(recording.graph(), backend: backend, verifying: verifying)
+    plans.withLock { plans in
+      // A program that never repeats a graph must not keep every plan it ever made.
+      if plans.count >= Self.planLimit { plans.removeAll() }
+      plans[key] = fresh
+    }
+    return fresh
+  }
+
+  private func run(
+    _ plan: Plan, _ recording: Recording, _ request: Request, backend: any Backend, keepsGraph: Bool
+  ) {
+    let scalars = UnsafeMutableRawPointer.allocate(byteCount: recording.bindings.count * 8 + 8, alignment: 8)
+    defer { scalars.deallocate() }
+    var slotBuffers: [Int: Buffer] = [:]
+    let arguments = recording.bindings.enumerated().map { index, binding -> UnsafeMutableRawPointer in
+      switch binding {
+      case .buffer(let buffer): return buffer.pointer
+      case .scalar(let value, let dtype):
+        writeScalar(value, dtype, to: scalars + index * 8)
+        return scalars + index * 8
+      case .slot(let slot):
+        let buffer = slot.buffer!
+        slotBuffers[index] = buffer
+        return buffer.pointer
+      }
+    }
+    let outputs = zip(plan.outputSpecs, plan.inPlaceArguments).map { spec, argument in
+      argument.map { slotBuffers[$0]! } ?? Buffer(byteCount: spec.byteCount)
+    }
+    backend.prepare()
+    plan.run(
+      arguments: arguments, outputs: outputs.map(\.pointer),
+      arena: arena.reserve(plan.arenaBytes, backend: backend))
+    commit(request, outputs, keepsGraph: keepsGraph)
+  }
+
+  private func commit(_ request: Request, _ outputs: [Buffer], keepsGraph: Bool) {
+    var storages: [ObjectIdentifier: (node: Node, parts: [Int: Buffer])] = [:]
+    for (root, buffer) in zip(request.roots, outputs) {
+      if let slot = root.slot {
+        slot.commit(buffer, pending: root.tensor)
+      } else {
+        storages[ObjectIdentifier(root.tensor.node), default: (root.tensor.node, [:])].parts[
+          root.tensor.index] = buffer
+      }
+    }
+    for (node, parts) in storages.values {
+      node.complete(node.specs.indices.map { parts[$0]! }, keepingInputs: keepsGraph)
+    }
+  }
+}
+
+/// The memory that the plans of the process share, one at a time.
+private final class Arena: @unchecked Sendable {
+  private var base: UnsafeMutableRawPointer?
+  private var byteCount = 0
+
+  func reserve(_ bytes: Int, backend: any Backend) -> UnsafeMutableRawPointer {
+    if let base, bytes <= byteCount { return base }
+    if let base { backend.freeArena(base, byteCount: byteCount) }
+    byteCount = max(bytes, 64)
+    let fresh = backend.makeArena(byteCount: byteCount)
+    base = fresh
+    return fresh
+  }
+}

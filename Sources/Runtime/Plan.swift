@@ -1,0 +1,191 @@
+import KalsaeCompiler
+import KalsaeTensors
+
+/// A compiled graph: kernels in order, and where their operands lie.
+package final class Plan: Sendable {
+  /// Where an operand lies: the memory, and the offset in bytes.
+  enum Place: Sendable {
+    case argument(Int, offset: Int)
+    case constant(Int, offset: Int)
+    case output(Int, offset: Int)
+    case arena(Int)
+  }
+
+  package struct Step: Sendable {
+    package let op: any Op
+    package let kernel: Kernel
+    package let inputs: [Operand], outputs: [Operand]
+    let places: [Place]
+    package let flops: Double
+
+    /// What the step reads and writes, each operand once.
+    package var bytesMoved: Int {
+      (inputs + outputs).reduce(0) { total, operand in
+        // A broadcast operand is read once.
+        let extent = zip(operand.layout.shape.dimensions, operand.layout.strides)
+          .reduce(1) { $1.1 == 0 ? $0 : $0 * $1.0 }
+        return total + extent * operand.dtype.byteCount
+      }
+    }
+  }
+
+  package let backendName: String
+  package let steps: [Step]
+  package let arenaBytes: Int
+  let outputSpecs: [Spec]
+  /// For each output the argument in whose memory it is written.
+  let inPlaceArguments: [Int?]
+  private let constants: [Buffer]
+  private let placeCount: Int
+
+  package var flops: Double { steps.reduce(0) { $0 + $1.flops } }
+  package var bytesMoved: Int { steps.reduce(0) { $0 + $1.bytesMoved } }
+
+  init(_ graph: Graph, backend: some Backend, verifying: Bool, without excluded: Fusions = []) {
+    let laidOut = compile(graph, for: backend, verifying: verifying, without: excluded)
+    let graph = laidOut.graph
+    backendName = backend.name
+    outputSpecs = graph.outputs.map { graph.specs[$0] }
+
+    var constants: [Buffer] = []
+    var constantOf: [Int: Int] = [:], argumentOf: [Int: Int] = [:], numbers: [Int: Double] = [:]
+    for (value, source) in graph.sources {
+      switch source {
+      case .argument(let index): argumentOf[value] = index
+      case .buffer(let buffer):
+        constantOf[value] = constants.count
+        constants.append(buffer)
+      case .constant(let number):
+        numbers[value] = number
+        constantOf[value] = constants.count
+        constants.append(scalarBuffer(number, graph.specs[value].dtype))
+      }
+    }
+    self.constants = constants
+
+    let outputOf = Dictionary(uniqueKeysWithValues: graph.outputs.enumerated().map { ($1, $0) })
+    func operand(_ value: Int) -> Operand {
+      Operand(graph.specs[value], laidOut.layout(of: value), constant: numbers[value])
+    }
+    let lowered = graph.instructions.map { instruction in
+      let inputs = instruction.inputs.map(operand), outputs = instruction.outputs.map(operand)
+      return (instruction, inputs, outputs, backend.lower(instruction.op, inputs, outputs))
+    }
+
+    inPlaceArguments = Self.inPlaceArguments(laidOut, argumentOf, backend)
+    var byteCounts: [Int: Int] = [:]
+    let memorySteps = lowered.map { instruction, inputs, outputs, kernel in
+      for output in instruction.outputs where outputOf[output] == nil {
+        byteCounts[output] = graph.specs[output].byteCount
+      }
+      let specs = inputs.map(\.spec)
+      // Only an operand that is read exactly as it lies may be overwritten.
+      let pairs = backend.inPlace(instruction.op, specs).compactMap { pair -> (output: Int, input: Int)? in
+        guard laidOut.views[instruction.inputs[pair.input]] == nil else { return nil }
+        return (instruction.outputs[pair.output], instruction.inputs[pair.input])
+      }
+      return MemoryPlan.Step(
+        reads: instruction.inputs.map(laidOut.base), writes: instruction.outputs,
+        scratchBytes: kernel.scratchBytes,
+        inPlace: pairs)
+    }
+    let memory = MemoryPlan(memorySteps, byteCounts: byteCounts)
+    if verifying { memory.verify() }
+    arenaBytes = memory.byteCount
+
+    func place(_ value: Int) -> Place {
+      let base = laidOut.base(of: value)
+      let offset = laidOut.layout(of: value).offset * graph.specs[value].dtype.byteCount
+      if let argument = argumentOf[base] { return .argument(argument, offset: offset) }
+      if let constant = constantOf[base] { return .constant(constant, offset: offset) }
+      if let output = outputOf[base] { return .output(output, offset: offset) }
+      return .arena(memory.offsets[base]! + offset)
+    }
+    steps = lowered.enumerated().map { index, step in
+      let (instruction, inputs, outputs, kernel) = step
+      var places = (instruction.inputs + instruction.outputs).map(place)
+      if kernel.scratchBytes > 0 { places.append(.arena(memory.scratchOffsets[index])) }
+      return Step(
+        op: instruction.op, kernel: kernel, inputs: inputs, outputs: outputs, places: places,
+        flops: floatingPointOperations(instruction.op, inputs.map(\.spec), outputs.map(\.spec)))
+    }
+    placeCount = steps.reduce(0) { $0 + $1.places.count }
+  }
+
+  /// The outputs that may be written over the slot they replace: everybody else has read it by then.
+  private static func inPlaceArguments(
+    _ laidOut: LaidOutGraph, _ argumentOf: [Int: Int], _ backend: some Backend
+  ) -> [Int?] {
+    let graph = laidOut.graph
+    var lastRead: [Int: Int] = [:]
+    for (index, instruction) in graph.instructions.enumerated() {
+      for input in instruction.inputs {
+        if let argument = argumentOf[laidOut.base(of: input)] { lastRead[argument] = index }
+      }
+    }
+    let producers = graph.producers()
+    return graph.outputs.enumerated().map { position, value in
+      guard let argument = graph.replacedArguments[position], let producer = producers[value],
+        let last = lastRead[argument], last <= producer
+      else { return nil }
+      if last < producer { return argument }
+      let instruction = graph.instructions[producer]
+      let specs = instruction.inputs.map { graph.specs[$0] }
+      let uses = instruction.inputs.indices.filter {
+        argumentOf[laidOut.base(of: instruction.inputs[$0])] == argument
+      }
+      let pairs =
+        backend.inPlace(instruction.op, specs)
+        + ((instruction.op as? any InPlaceOp)?.aliases(inputCount: specs.count) ?? [])
+      let isSafe = uses.allSatisfy { use in
+        laidOut.views[instruction.inputs[use]] == nil
+          && pairs.contains { $0.input == use && instruction.outputs[$0.output] == value }
+      }
+      return isSafe ? argument : nil
+    }
+  }
+
+  /// Runs the kernels; on the evaluation thread.
+  func run(
+    arguments: [UnsafeMutableRawPointer], outputs: [UnsafeMutableRawPointer], arena: UnsafeMutableRawPointer
+  ) {
+    withUnsafeTemporaryAllocation(of: UnsafeMutableRawPointer.self, capacity: max(placeCount, 1)) {
+      pointers in
+      var next = pointers.baseAddress!
+      for step in steps {
+        let first = next
+        for place in step.places {
+          let address =
+            switch place {
+            case .argument(let index, let offset): arguments[index] + offset
+            case .constant(let index, let offset): constants[index].pointer + offset
+            case .output(let index, let offset): outputs[index] + offset
+            case .arena(let offset): arena + offset
+            }
+          next.initialize(to: address)
+          next += 1
+        }
+        step.kernel.body(UnsafePointer(first))
+      }
+    }
+  }
+}
+
+/// A number as one element of a type.
+func scalarBuffer(_ value: Double, _ dtype: DType) -> Buffer {
+  let buffer = Buffer(byteCount: 8)
+  writeScalar(value, dtype, to: buffer.pointer)
+  return buffer
+}
+
+func writeScalar(_ value: Double, _ dtype: DType, to pointer: UnsafeMutableRawPointer) {
+  switch dtype {
+  case .float32: pointer.storeBytes(of: Float(value), as: Float.self)
+  case .bfloat16: pointer.storeBytes(of: bfloat16Bits(Float(value)), as: UInt16.self)
+  case .float16: pointer.storeBytes(of: float16Bits(Float(value)), as: UInt16.self)
+  case .int32: pointer.storeBytes(of: Int32(value), as: Int32.self)
+  case .int64: pointer.storeBytes(of: Int64(value), as: Int64.self)
+  case .uint8: pointer.storeBytes(of: UInt8(value), as: UInt8.self)
+  case .bool: pointer.storeBytes(of: value != 0, as: Bool.self)
+  }
+}
