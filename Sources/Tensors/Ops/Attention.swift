@@ -2,7 +2,7 @@
 ///
 /// q (B, H, T, D), k and v (B, H, S, D), mask broadcast to (B, H, T, S): bool (true attends) or added to the scores.
 /// Causal: position t of the last T positions attends to those up to S - T + t. A row with nothing to attend to is 0.
-public struct Attention: CompositeOp {
+public struct ScaledDotProductAttention: CompositeOp {
   public let scale: Double
   public let isCausal: Bool
 
@@ -31,7 +31,7 @@ public struct Attention: CompositeOp {
 
   public func decomposed(_ inputs: [Tensor]) -> [Tensor] {
     let q = inputs[0], k = inputs[1], v = inputs[2]
-    let probabilities = Attention.probabilities(
+    let probabilities = ScaledDotProductAttention.probabilities(
       q, k, mask: inputs.count > 3 ? inputs[3] : nil, scale: scale, isCausal: isCausal)
     return [Tensor(MatMul(), probabilities, v)]
   }
@@ -68,6 +68,6 @@ public struct Attention: CompositeOp {
 public func attention(
   _ q: Tensor, _ k: Tensor, _ v: Tensor, mask: Tensor? = nil, isCausal: Bool = false, scale: Double? = nil
 ) -> Tensor {
-  let op = Attention(scale: scale ?? 1 / Double(q.shape[-1]).squareRoot(), isCausal: isCausal)
+  let op = ScaledDotProductAttention(scale: scale ?? 1 / Double(q.shape[-1]).squareRoot(), isCausal: isCausal)
   return apply(op, [q, k, v].map(Autocast.apply) + (mask.map { [$0] } ?? []))[0]
 }

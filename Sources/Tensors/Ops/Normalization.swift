@@ -2,7 +2,7 @@
 ///
 /// x (N, ..., C), weight and bias (C) -> y, and the statistics mean and 1/sqrt(var + epsilon), (N, groups) float32.
 /// Statistics are taken for each sample over all positions and the C / groups channels of a group, in float32.
-public struct GroupNorm: CompositeOp {
+public struct GroupNormalization: CompositeOp {
   public let groups: Int, epsilon: Double
   public let activation: Activation.Kind?
 
@@ -41,7 +41,7 @@ public struct GroupNorm: CompositeOp {
   }
 }
 
-/// The gradient of `GroupNorm`: inputs dy, x, mean, rstd, weight, bias -> dx, dweight, dbias.
+/// The gradient of `GroupNormalization`: inputs dy, x, mean, rstd, weight, bias -> dx, dweight, dbias.
 ///
 /// With n the normalised x, g = f'(n weight + bias) dy weight and means over a group:
 /// dx = rstd (g - mean(g) - n mean(g n)).
@@ -92,7 +92,7 @@ private func checkAffine(_ parameters: ArraySlice<Spec>, channels: Int) throws(S
 /// `y = (x - mean) / sqrt(var + epsilon) weight + bias` over the last axis (arXiv 1607.06450).
 ///
 /// x (..., C), weight and bias (C) -> y, and mean and 1/sqrt(var + epsilon) of each row, (...) float32.
-public struct LayerNorm: CompositeOp {
+public struct LayerNormalization: CompositeOp {
   public let epsilon: Double
   public init(epsilon: Double) { self.epsilon = epsilon }
 
@@ -118,7 +118,7 @@ public struct LayerNorm: CompositeOp {
   }
 }
 
-/// The gradient of `LayerNorm`: inputs dy, x, mean, rstd, weight -> dx, dweight, dbias.
+/// The gradient of `LayerNormalization`: inputs dy, x, mean, rstd, weight -> dx, dweight, dbias.
 public struct LayerNormGradient: CompositeOp {
   public init() {}
   public func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] { [inputs[1], inputs[4], inputs[4]] }
@@ -140,7 +140,7 @@ public struct LayerNormGradient: CompositeOp {
 /// `y = x / sqrt(mean(x^2) + epsilon) weight` over the last axis (arXiv 1910.07467).
 ///
 /// x (..., C), weight (C) -> y, and 1/sqrt(mean(x^2) + epsilon) of each row, (...) float32.
-public struct RMSNorm: CompositeOp {
+public struct RMSNormalization: CompositeOp {
   public let epsilon: Double
   public init(epsilon: Double) { self.epsilon = epsilon }
 
@@ -163,7 +163,7 @@ public struct RMSNorm: CompositeOp {
   }
 }
 
-/// The gradient of `RMSNorm`: inputs dy, x, rstd, weight -> dx, dweight.
+/// The gradient of `RMSNormalization`: inputs dy, x, rstd, weight -> dx, dweight.
 public struct RMSNormGradient: CompositeOp {
   public init() {}
   public func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] { [inputs[1], inputs[3]] }
@@ -188,24 +188,25 @@ extension CompositeOp {
   }
 }
 
-/// Group normalisation of x (N, ..., C) with weight and bias (C).
-public func groupNorm(_ x: Tensor, groups: Int, weight: Tensor?, bias: Tensor?, epsilon: Double = 1e-5)
-  -> Tensor
-{
+/// Group normalisation of x (N, ..., C) with weight and bias (C), then an activation.
+public func groupNorm(
+  _ x: Tensor, groups: Int, weight: Tensor?, bias: Tensor?, epsilon: Double = 1e-5,
+  activation: Activation.Kind? = nil
+) -> Tensor {
   let c = x.shape[-1]
-  return apply(
-    GroupNorm(groups: groups, epsilon: epsilon), [x, weight ?? .ones([c]), bias ?? .zeros([c])])[0]
+  let op = GroupNormalization(groups: groups, epsilon: epsilon, activation: activation)
+  return apply(op, [x, weight ?? .ones([c]), bias ?? .zeros([c])])[0]
 }
 
 /// Layer normalisation over the last axis with weight and bias (C).
 public func layerNorm(_ x: Tensor, weight: Tensor?, bias: Tensor?, epsilon: Double = 1e-5) -> Tensor {
   let c = x.shape[-1]
-  return apply(LayerNorm(epsilon: epsilon), [x, weight ?? .ones([c]), bias ?? .zeros([c])])[0]
+  return apply(LayerNormalization(epsilon: epsilon), [x, weight ?? .ones([c]), bias ?? .zeros([c])])[0]
 }
 
 /// Root-mean-square normalisation over the last axis with weight (C).
 public func rmsNorm(_ x: Tensor, weight: Tensor?, epsilon: Double = 1e-6) -> Tensor {
-  apply(RMSNorm(epsilon: epsilon), [x, weight ?? .ones([x.shape[-1]])])[0]
+  apply(RMSNormalization(epsilon: epsilon), [x, weight ?? .ones([x.shape[-1]])])[0]
 }
 
 /// Batch normalisation of x (..., C) with the statistics of this batch (arXiv 1502.03167), which are returned:
