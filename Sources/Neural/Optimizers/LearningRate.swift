@@ -1,0 +1,48 @@
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#else
+  import Darwin
+#endif
+
+/// The learning rate as a function of the step: a linear warm-up from zero, then a decay.
+public struct LearningRate: Sendable, Hashable {
+  public enum Decay: Sendable, Hashable {
+    case constant
+    /// Straight to zero at step `total`.
+    case linear(total: Int)
+    /// Half a cosine, down to zero at step `total` (arXiv 1608.03983, equation 5, without restarts).
+    case cosine(total: Int)
+    /// peak sqrt(warmup / step), as of the original Transformer (Vaswani et al. 2017, equation 3).
+    case inverseSquareRoot
+  }
+
+  /// The rate at the end of the warm-up.
+  public var peak: Double
+  /// Steps until the peak is reached.
+  public var warmup: Int
+  public var decay: Decay
+
+  public init(peak: Double, warmup: Int = 0, decay: Decay = .constant) {
+    precondition(warmup >= 0, "LearningRate: the warm-up must not be negative, not \(warmup)")
+    (self.peak, self.warmup, self.decay) = (peak, warmup, decay)
+  }
+
+  /// The rate of the update that takes the model from `step` to `step + 1`.
+  public func callAsFunction(_ step: Int) -> Double {
+    guard step >= warmup else { return peak * Double(step) / Double(warmup) }
+    func progress(_ total: Int) -> Double { Double(step - warmup) / Double(max(total - warmup, 1)) }
+    switch decay {
+    case .constant: return peak
+    case .linear(let total): return peak * max(1 - progress(total), 0)
+    case .cosine(let total): return peak * max((1 + cos(.pi * min(progress(total), 1))) / 2, 0)
+    case .inverseSquareRoot:
+      let start = Double(max(warmup, 1))
+      return peak * (start / max(Double(step), start)).squareRoot()
+    }
+  }
+}
+
+/// The natural logarithm of a host number.
+func logarithm(_ x: Double) -> Double { log(x) }
