@@ -12,7 +12,7 @@ package func floatingPointOperations(_ op: any Op, _ inputs: [Spec], _ outputs: 
   case is ConvolutionInputGradient: return convolution(inputs[0], inputs[1])
   case is ConvolutionWeightGradient: return convolution(inputs[1], outputs[0])
   case let op as FusedElementwise: return Double(op.steps.count) * Double(op.shape.count)
-  case is Attention:
+  case is ScaledDotProductAttention:
     let scores = Double(inputs[0].shape.count) * Double(inputs[1].shape[2])
     return 2 * scores + 2 * scores / Double(inputs[0].shape[3]) * Double(inputs[2].shape[3])
   case is Reshape, is Transpose, is Broadcast, is Slice, is Pad, is Concatenate, is Copy, is Gather: return 0

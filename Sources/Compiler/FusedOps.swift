@@ -43,7 +43,7 @@ package struct FusedElementwise: Op, ElementwiseOp {
   }
 }
 
-/// `y = f(conv(x, w) + bias) + residual`; inputs x, w, then bias and residual where present.
+/// `y = f(conv(x, w) + bias + residual)`; inputs x, w, then bias and residual where present.
 package struct FusedConvolution: Op {
   package let geometry: ConvolutionGeometry
   package var hasBias: Bool
@@ -58,7 +58,7 @@ package struct FusedConvolution: Op {
   }
 }
 
-/// `y = f(a b + bias) + residual`; inputs a, b, then bias (of the last axis) and residual where present.
+/// `y = f(a b + bias + residual)`; inputs a, b, then bias (of the last axis) and residual where present.
 package struct FusedMatMul: Op {
   package let result: DType?
   package var hasBias: Bool

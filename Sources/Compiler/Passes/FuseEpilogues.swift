@@ -3,7 +3,12 @@ import KalsaeTensors
 /// Lets products and convolutions add the bias, apply the activation and add the residual that follow them.
 package func fuseEpilogues(_ graph: Graph) -> Graph {
   var result = graph
-  let users = graph.users(), wanted = Set(graph.outputs)
+  let users = graph.users(), producers = graph.producers(), wanted = Set(graph.outputs)
+  /// The float32 value behind a bias that was only rounded to the product's type.
+  func unrounded(_ value: Int) -> Int {
+    guard let producer = producers[value], graph.instructions[producer].op is Cast else { return value }
+    return graph.instructions[producer].inputs[0]
+  }
   // What stands at each place afterwards; nil: what stood there before.
   var replaced: [Int: [Graph.Instruction]] = [:]
   for index in graph.instructions.indices where replaced[index] == nil {
@@ -17,7 +22,7 @@ package func fuseEpilogues(_ graph: Graph) -> Graph {
       let output = graph.specs[step.outputs[0]]
       guard output.dtype == graph.specs[value].dtype, output.shape.rank > 0, output.shape[-1] == channels,
         output.shape.count == graph.specs[value].shape.count,
-        product.absorb(step, reading: value, graph.specs)
+        product.absorb(step, reading: value, graph.specs, unrounded)
       else { break }
       value = step.outputs[0]
       absorbed.append(reader)
@@ -49,22 +54,24 @@ private struct Product {
   }
 
   /// Attaches `step`, a reader of the product's `value`, if the kernel can do it while storing.
-  mutating func absorb(_ step: Graph.Instruction, reading value: Int, _ specs: [Spec]) -> Bool {
+  mutating func absorb(
+    _ step: Graph.Instruction, reading value: Int, _ specs: [Spec], _ unrounded: (Int) -> Int
+  ) -> Bool {
     if step.op is Reshape { return true }
     if let add = step.op as? Binary, add.kind == .add, step.inputs[0] != step.inputs[1] {
       let other = step.inputs[0] == value ? step.inputs[1] : step.inputs[0]
       let shape = specs[other].shape, channels = specs[value].shape[-1]
       if shape.rank > 0, shape[-1] == channels, shape.count == channels, bias == nil, activation == nil,
-        residual == nil
+        residual == nil, specs[unrounded(other)].dtype == .float32
       {
-        bias = other
+        bias = unrounded(other)
         return true
       }
-      guard specs[other] == specs[value], residual == nil else { return false }
+      guard specs[other] == specs[value], residual == nil, activation == nil else { return false }
       residual = other
       return true
     }
-    guard let epilogue = Epilogue(step.op), activation == nil, residual == nil else { return false }
+    guard let epilogue = Epilogue(step.op), activation == nil else { return false }
     activation = epilogue
     return true
   }

@@ -9,7 +9,7 @@ package func fuseNormalization(_ graph: Graph) -> Graph {
   var dropped: Set<Int> = []
   var replacements: [Int: Int] = [:]
   for (index, instruction) in graph.instructions.enumerated() {
-    guard let norm = instruction.op as? GroupNorm, norm.activation == nil else { continue }
+    guard let norm = instruction.op as? GroupNormalization, norm.activation == nil else { continue }
     let normalized = instruction.outputs[0]
     guard !wanted.contains(normalized) else { continue }
     let forward = users[normalized].filter { graph.instructions[$0].op is Activation }
@@ -32,7 +32,7 @@ package func fuseNormalization(_ graph: Graph) -> Graph {
       return (user, users[step.outputs[0]][0])
     }
     guard gradients.allSatisfy({ $0 != nil }) else { continue }
-    result.instructions[index].op = GroupNorm(
+    result.instructions[index].op = GroupNormalization(
       groups: norm.groups, epsilon: norm.epsilon, activation: activation)
     replacements[graph.instructions[forward[0]].outputs[0]] = normalized
     dropped.insert(forward[0])

@@ -1,0 +1,116 @@
+import COneDNN
+import KalsaeCompiler
+import KalsaeRuntime
+import KalsaeTensors
+
+extension Convolution: CPUOp {
+  func lowered(_ inputs: [Operand], _ outputs: [Operand]) -> Kernel {
+    FusedConvolution(geometry: geometry, hasBias: false, activation: nil, hasResidual: false)
+      .lowered(inputs, outputs)
+  }
+}
+
+extension FusedConvolution: CPUOp {
+  func lowered(_ inputs: [Operand], _ outputs: [Operand]) -> Kernel {
+    let x = inputs[0], w = inputs[1], y = outputs[0], count = inputs.count
+    var d = conednn_conv_desc(CONEDNN_CONV_FORWARD, geometry, map: x.shape, kernel: w.shape)
+    if hasBias { d.bias = CONEDNN_BIAS_F32 }
+    d.accumulate = hasResidual
+    d.activation = activation.oneDNN
+    guard let handle = ConvolutionHandle(&d, x.dtype, y.dtype) else {
+      return throughFloat32(self, inputs, outputs)
+    }
+    let bias: Int? = hasBias ? 2 : nil, residual: Int? = hasResidual ? count - 1 : nil
+    let bytes = y.spec.byteCount, source = w.dtype.oneDNN!
+    return Kernel("oneDNN \(handle.implementation)", scratchBytes: handle.workBytes) { p in
+      if let residual, p[residual] != p[count] { p[count].copyMemory(from: p[residual], byteCount: bytes) }
+      let packed = p[count + 1], scratch = packed + handle.packedBytes
+      checked { conednn_conv_pack(handle.handle, p[1], source, packed, $0, $1) }
+      checked {
+        conednn_conv_forward(
+          handle.handle, p[0], packed, bias.map { UnsafeRawPointer(p[$0]) }, p[count], scratch, $0, $1)
+      }
+    }
+  }
+}
+
+extension ConvolutionInputGradient: CPUOp {
+  func lowered(_ inputs: [Operand], _ outputs: [Operand]) -> Kernel {
+    let dy = inputs[0], w = inputs[1], dx = outputs[0]
+    if dy.shape.count == 0 || w.shape.count == 0 {
+      return Kernel("zeros") { p in fillZeros(p[2], dx.spec.byteCount) }
+    }
+    var d = conednn_conv_desc(CONEDNN_CONV_BACKWARD_DATA, geometry, map: dx.shape, kernel: w.shape)
+    guard let handle = ConvolutionHandle(&d, dy.dtype, dx.dtype) else {
+      return throughFloat32(self, inputs, outputs)
+    }
+    let source = w.dtype.oneDNN!
+    return Kernel("oneDNN \(handle.implementation)", scratchBytes: handle.workBytes) { p in
+      let packed = p[3], scratch = packed + handle.packedBytes
+      checked { conednn_conv_pack(handle.handle, p[1], source, packed, $0, $1) }
+      checked { conednn_conv_backward_data(handle.handle, p[0], packed, p[2], scratch, $0, $1) }
+    }
+  }
+}
+
+extension ConvolutionWeightGradient: CPUOp {
+  func lowered(_ inputs: [Operand], _ outputs: [Operand]) -> Kernel {
+    let x = inputs[0], dy = inputs[1], dw = outputs[0]
+    if x.shape.count == 0 || dy.shape.count == 0 {
+      return Kernel("zeros") { p in fillZeros(p[2], dw.spec.byteCount) }
+    }
+    var d = conednn_conv_desc(CONEDNN_CONV_BACKWARD_WEIGHTS, geometry, map: x.shape, kernel: dw.shape)
+    // The packed gradient is float32 in any case: what is rounded is only the result.
+    guard let handle = ConvolutionHandle(&d, x.dtype, .float32) else {
+      return throughFloat32(self, inputs, outputs)
+    }
+    let target = dw.dtype.oneDNN!
+    return Kernel("oneDNN \(handle.implementation)", scratchBytes: handle.workBytes) { p in
+      let packed = p[3], scratch = packed + handle.packedBytes
+      checked { conednn_conv_backward_weights(handle.handle, p[0], p[1], packed, nil, scratch, $0, $1) }
+      checked { conednn_conv_unpack(handle.handle, packed, target, p[2], $0, $1) }
+    }
+  }
+}
+
+extension conednn_conv_desc {
+  /// The geometry between the larger map (N, H, W, C) and a kernel (O, C / groups, kh, kw).
+  init(_ kind: conednn_conv_kind, _ geometry: ConvolutionGeometry, map: Shape, kernel: Shape) {
+    self.init()
+    self.kind = kind
+    algorithm = CONEDNN_AUTO
+    (n, h, w, c) = (Int64(map[0]), Int64(map[1]), Int64(map[2]), Int64(map[3]))
+    (k, kh, kw) = (Int64(kernel[0]), Int64(kernel[2]), Int64(kernel[3]))
+    (stride_h, stride_w) = (Int64(geometry.stride[0]), Int64(geometry.stride[1]))
+    (dilation_h, dilation_w) = (Int64(geometry.dilation[0]), Int64(geometry.dilation[1]))
+    (pad_top, pad_bottom) = (Int64(geometry.top), Int64(geometry.bottom))
+    (pad_left, pad_right) = (Int64(geometry.left), Int64(geometry.right))
+    groups = Int64(geometry.groups)
+  }
+}
+
+private final class ConvolutionHandle: @unchecked Sendable {
+  let handle: OpaquePointer
+  let implementation: String
+  /// Packed weights, and oneDNN's scratch behind them.
+  let packedBytes: Int, workBytes: Int
+
+  /// Nil when oneDNN does not compute in these types here; shapes without a fast kernel take its reference code.
+  init?(_ desc: inout conednn_conv_desc, _ type: DType, _ output: DType) {
+    guard let type = type.oneDNN, let output = output.oneDNN else { return nil }
+    (desc.type, desc.output) = (type, output)
+    var made = conednn_conv_create(&desc, nil, 0)
+    if made == nil, type == CONEDNN_F32 {
+      desc.allow_reference = true
+      made = conednn_conv_create(&desc, nil, 0)
+    }
+    guard let made else { return nil }
+    handle = made
+    let info = conednn_conv_get_info(made)
+    implementation = String(cString: info.implementation)
+    packedBytes = (Int(info.packed_bytes) + 63) / 64 * 64
+    workBytes = packedBytes + Int(info.scratch_bytes) + 64
+  }
+
+  deinit { conednn_conv_destroy(handle) }
+}
