@@ -50,7 +50,7 @@ public final class AtomicFile {
       pending.append(contentsOf: bytes)
     } else {
       try flush()
-      try writeThrough(bytes)
+      try writeAll(bytes, to: descriptor, path: path)
     }
   }
 
@@ -71,17 +71,7 @@ public final class AtomicFile {
     let bytes = pending
     pending = []
     try bytes.withUnsafeBufferPointer { (bytes) throws(FileError) in
-      try writeThrough(UnsafeRawBufferPointer(bytes))
-    }
-  }
-
-  private func writeThrough(_ bytes: UnsafeRawBufferPointer) throws(FileError) {
-    var rest = bytes
-    while !rest.isEmpty {
-      // Linux transfers at most 2 GiB a call anyway; a short count only means that another turn is needed.
-      let written = uninterrupted { Foundation.write(descriptor, rest.baseAddress, min(rest.count, 1 << 30)) }
-      guard written > 0 else { throw failure("write") }
-      rest = UnsafeRawBufferPointer(rebasing: rest[written...])
+      try writeAll(UnsafeRawBufferPointer(bytes), to: descriptor, path: path)
     }
   }
 

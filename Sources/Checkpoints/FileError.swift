@@ -43,6 +43,16 @@ func uninterrupted<Value: SignedInteger>(_ call: () -> Value) -> Value {
   }
 }
 
+func writeAll(_ bytes: UnsafeRawBufferPointer, to descriptor: Int32, path: String) throws(FileError) {
+  var rest = bytes
+  while !rest.isEmpty {
+    // Linux transfers at most 2 GiB a call anyway; a short count only means that another turn is needed.
+    let written = uninterrupted { write(descriptor, rest.baseAddress, min(rest.count, 1 << 30)) }
+    guard written > 0 else { throw FileError(path: path, operation: "write") }
+    rest = UnsafeRawBufferPointer(rebasing: rest[written...])
+  }
+}
+
 /// Forces a folder's entries to disk: a rename is durable only after this.
 func synchronizeFolder(_ path: String) throws(FileError) {
   let descriptor = uninterrupted { open(path, O_RDONLY | O_CLOEXEC) }

@@ -71,7 +71,12 @@ public struct JSONObject: Sendable, Equatable, Sequence, ExpressibleByDictionary
   }
 }
 
-// MARK: - Literals
+// MARK: - Literals and numbers
+
+extension JSON {
+  /// The shortest decimal that reads back as this `Float`: 0.1, not 0.10000000149011612.
+  public init(_ value: Float) { self = .double(Double(value.description) ?? Double(value)) }
+}
 
 extension JSON: ExpressibleByStringLiteral, ExpressibleByIntegerLiteral, ExpressibleByFloatLiteral,
   ExpressibleByBooleanLiteral, ExpressibleByArrayLiteral, ExpressibleByDictionaryLiteral,
