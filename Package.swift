@@ -81,7 +81,7 @@ let package = Package(
       name: "KalsaeCommandLine", dependencies: ["Kalsae", "COneDNN", argumentParser, logging],
       path: "Sources/CommandLine", swiftSettings: settings),
     tests("Tensors", own("Tensors")),
-    tests("Compiler", own("Tensors", "Compiler")),
+    tests("Compiler", own("Tensors", "Compiler", "Runtime", "CPUBackend")),
     tests("Backend", own("Tensors", "Compiler", "Runtime", "ReferenceBackend", "CPUBackend")),
     tests("Kernels", ["CKernels", "COneDNN"]),
     tests("Neural", ["Kalsae"]),

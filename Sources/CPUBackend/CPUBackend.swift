@@ -66,7 +66,7 @@ package struct CPUBackend: Backend {
       return single.lowered(inputs, outputs)
     }
     guard let lowerable = op as? any CPUOp else {
-      preconditionFailure("CPUBackend: no kernel for \(type(of: op).name)")
+      fatalError("CPUBackend: no kernel for \(type(of: op).name)")
     }
     return lowerable.lowered(inputs, outputs)
   }

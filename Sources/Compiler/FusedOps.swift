@@ -16,6 +16,12 @@ package struct FusedElementwise: Op, ElementwiseOp {
     package let code: Code
     package let operands: [Int]
     package let dtype: DType
+
+    package init(code: Code, operands: [Int], dtype: DType) {
+      self.code = code
+      self.operands = operands
+      self.dtype = dtype
+    }
   }
 
   package let inputCount: Int
@@ -24,9 +30,16 @@ package struct FusedElementwise: Op, ElementwiseOp {
   /// Whether the chain computes in integers rather than float32.
   package let isInteger: Bool
 
+  package init(inputCount: Int, steps: [Step], shape: Shape, isInteger: Bool) {
+    self.inputCount = inputCount
+    self.steps = steps
+    self.shape = shape
+    self.isInteger = isInteger
+  }
+
   package func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] { [Spec(shape, steps.last!.dtype)] }
   package func vjp(_ cotangents: [Tensor?], inputs: [Tensor], outputs: [Tensor]) -> [Tensor?] {
-    preconditionFailure("a fused op exists only in plans")
+    fatalError("a fused op exists only in plans")
   }
 
   /// The step that a single elementwise op makes, or nil when it is none.
@@ -46,30 +59,44 @@ package struct FusedElementwise: Op, ElementwiseOp {
 /// `y = f(conv(x, w) + bias + residual)`; inputs x, w, then bias and residual where present.
 package struct FusedConvolution: Op {
   package let geometry: ConvolutionGeometry
-  package var hasBias: Bool
-  package var activation: Epilogue?
-  package var hasResidual: Bool
+  package let hasBias: Bool
+  package let activation: Epilogue?
+  package let hasResidual: Bool
+
+  package init(geometry: ConvolutionGeometry, hasBias: Bool, activation: Epilogue?, hasResidual: Bool) {
+    self.geometry = geometry
+    self.hasBias = hasBias
+    self.activation = activation
+    self.hasResidual = hasResidual
+  }
 
   package func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] {
     try Convolution(geometry).outputs(Array(inputs[..<2]))
   }
   package func vjp(_ cotangents: [Tensor?], inputs: [Tensor], outputs: [Tensor]) -> [Tensor?] {
-    preconditionFailure("a fused op exists only in plans")
+    fatalError("a fused op exists only in plans")
   }
 }
 
 /// `y = f(a b + bias + residual)`; inputs a, b, then bias (of the last axis) and residual where present.
 package struct FusedMatMul: Op {
   package let result: DType?
-  package var hasBias: Bool
-  package var activation: Epilogue?
-  package var hasResidual: Bool
+  package let hasBias: Bool
+  package let activation: Epilogue?
+  package let hasResidual: Bool
+
+  package init(result: DType?, hasBias: Bool, activation: Epilogue?, hasResidual: Bool) {
+    self.result = result
+    self.hasBias = hasBias
+    self.activation = activation
+    self.hasResidual = hasResidual
+  }
 
   package func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] {
     try MatMul(result: result).outputs(Array(inputs[..<2]))
   }
   package func vjp(_ cotangents: [Tensor?], inputs: [Tensor], outputs: [Tensor]) -> [Tensor?] {
-    preconditionFailure("a fused op exists only in plans")
+    fatalError("a fused op exists only in plans")
   }
 }
 

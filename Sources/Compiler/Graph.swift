@@ -99,24 +99,24 @@ package struct Graph: Sendable {
     var defined = Set(sources.keys)
     for instruction in instructions {
       for input in instruction.inputs {
-        precondition(
+        require(
           defined.contains(input), "after \(pass): value \(input) of \(instruction.op) is undefined")
       }
       if let specs = try? instruction.op.outputs(instruction.inputs.map { self.specs[$0] }) {
         for (output, spec) in zip(instruction.outputs, specs) {
-          precondition(
+          require(
             self.specs[output] == spec,
             "after \(pass): \(instruction.op) gives \(spec), not \(self.specs[output])")
         }
       } else {
-        preconditionFailure("after \(pass): \(instruction.op) rejects its operands")
+        fatalError("after \(pass): \(instruction.op) rejects its operands")
       }
       for output in instruction.outputs {
-        precondition(defined.insert(output).inserted, "after \(pass): value \(output) is defined twice")
+        require(defined.insert(output).inserted, "after \(pass): value \(output) is defined twice")
       }
     }
     for output in outputs {
-      precondition(defined.contains(output), "after \(pass): wanted value \(output) is undefined")
+      require(defined.contains(output), "after \(pass): wanted value \(output) is undefined")
     }
   }
 }

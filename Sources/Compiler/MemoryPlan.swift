@@ -104,7 +104,7 @@ package struct MemoryPlan: Sendable {
     for (position, a) in sorted.enumerated() {
       for b in sorted[(position + 1)...] {
         if blocks[b].offset >= blocks[a].offset + blocks[a].byteCount { break }
-        precondition(
+        require(
           blocks[a].last < blocks[b].first || blocks[b].last < blocks[a].first,
           "memory plan: two live blocks overlap at byte \(blocks[b].offset)")
       }

@@ -57,7 +57,7 @@ package struct Recording {
     case .buffer(let buffer): bindings.append(.buffer(buffer))
     case .scalar(let value): bindings.append(.scalar(value, node.specs[0].dtype))
     case .slot(let slot, let version):
-      precondition(
+      require(
         slot.version == version,
         "a tensor of an earlier version of a slot is evaluated: read `value` again after `evaluate`")
       // Two leaves of one slot are one argument, or an update in place could overwrite what the other reads.

@@ -25,14 +25,16 @@ package final class Evaluator: Sendable {
     let words: [UInt32]
   }
 
-  func evaluate(_ tensors: [Tensor], slots: [Slot], backend: any Backend) {
+  /// Computes tensors and commits slots; `excluded` rewrites are left out, for tests, and such a plan is not kept.
+  package func evaluate(
+    _ tensors: [Tensor], slots: [Slot] = [], backend: any Backend, without excluded: Fusions = []
+  ) {
     let keepsGraph = GradientTrace.isActive
     EvaluationThread.shared.run {
-      // Task-local state belongs to building graphs, not to compiling them.
       let request = Request(tensors, slots)
       guard !request.roots.isEmpty else { return }
       let recording = Recording(request.roots)
-      let plan = self.plan(for: recording, backend: backend)
+      let plan = self.plan(for: recording, backend: backend, without: excluded)
       run(plan, recording, request, backend: backend, keepsGraph: keepsGraph)
     }
   }
@@ -40,13 +42,9 @@ package final class Evaluator: Sendable {
   /// The plan that evaluating these tensors and slots would run.
   package func plan(
     for tensors: [Tensor], slots: [Slot] = [], backend: any Backend, without excluded: Fusions = []
-  )
-    -> Plan
-  {
+  ) -> Plan {
     EvaluationThread.shared.run {
-      let recording = Recording(Request(tensors, slots).roots)
-      guard excluded != [] else { return plan(for: recording, backend: backend) }
-      return Plan(recording.graph(), backend: backend, verifying: true, without: excluded)
+      plan(for: Recording(Request(tensors, slots).roots), backend: backend, without: excluded)
     }
   }
 
@@ -66,12 +64,17 @@ package final class Evaluator: Sendable {
         }
         // All outputs of the node, so that it is complete and lets go of what is below it.
         guard seen.insert(ObjectIdentifier(tensor.node)).inserted else { continue }
-        for index in tensor.node.specs.indices { roots.append((Tensor(node: tensor.node, index: index), nil)) }
+        for index in tensor.node.specs.indices {
+          roots.append((Tensor(node: tensor.node, index: index), nil))
+        }
       }
     }
   }
 
-  private func plan(for recording: Recording, backend: any Backend) -> Plan {
+  private func plan(for recording: Recording, backend: any Backend, without excluded: Fusions) -> Plan {
+    guard excluded.isEmpty else {
+      return Plan(recording.graph(), backend: backend, verifying: true, without: excluded)
+    }
     let key = PlanKey(backend: backend.name, words: recording.words)
     if let known = plans.withLock({ $0[key] }) { return known }
     #if DEBUG

@@ -1,3 +1,4 @@
+import KalsaeTensors
 import Synchronization
 
 #if canImport(Glibc)
@@ -39,7 +40,7 @@ final class EvaluationThread: @unchecked Sendable {
     pthread_attr_setstacksize(&attributes, 16 << 20)
     let status = pthread_create(
       &thread, &attributes, evaluationThreadMain, Unmanaged.passUnretained(self).toOpaque())
-    precondition(status == 0, "cannot start the evaluation thread: error \(status)")
+    require(status == 0, "cannot start the evaluation thread: error \(status)")
     pthread_attr_destroy(&attributes)
   }
 

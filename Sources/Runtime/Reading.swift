@@ -3,7 +3,7 @@ import KalsaeTensors
 extension Tensor {
   /// The elements in row-major order; evaluates the tensor if that has not been done. Traps when `T` is not its type.
   public func array<T: Element>(of type: T.Type) -> [T] {
-    precondition(T.dtype == dtype, "array: a tensor of \(dtype) read as \(T.dtype)")
+    require(T.dtype == dtype, "array: a tensor of \(dtype) read as \(T.dtype)")
     return withElements { pointer in
       Array(UnsafeBufferPointer(start: pointer.assumingMemoryBound(to: T.self), count: count))
     }
@@ -28,7 +28,7 @@ extension Tensor {
 
   /// The only element.
   public func item() -> Double {
-    precondition(count == 1, "item: a tensor of shape \(shape) is not one number")
+    require(count == 1, "item: a tensor of shape \(shape) is not one number")
     return switch dtype {
     case .int32: Double(array(of: Int32.self)[0])
     case .int64: Double(array(of: Int64.self)[0])

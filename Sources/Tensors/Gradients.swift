@@ -1,7 +1,7 @@
 /// The derivatives of the scalar `y` with respect to each of `x`; zeros where `y` does not depend on it.
 public func gradients(of y: Tensor, withRespectTo x: [Tensor]) -> [Tensor] {
-  precondition(y.count == 1, "gradients: the differentiated tensor must have one element, not \(y.shape)")
-  precondition(y.dtype.isFloatingPoint, "gradients: \(y.dtype) has no derivative")
+  require(y.count == 1, "gradients: the differentiated tensor must have one element, not \(y.shape)")
+  require(y.dtype.isFloatingPoint, "gradients: \(y.dtype) has no derivative")
   let seed = Tensor.full(1, y.shape, dtype: y.dtype)
   let cotangents = pullback([y], [seed], to: x, passThrough: true)
   return zip(cotangents, x).map { $0 ?? .zeros($1.shape, dtype: $1.dtype) }
@@ -57,7 +57,7 @@ package func pullback(
   func accumulate(_ cotangent: Tensor, into tensor: Tensor, from name: @autoclosure () -> String) {
     guard let place = position[ObjectIdentifier(tensor.node)], active[place], tensor.dtype.isFloatingPoint
     else { return }
-    precondition(
+    require(
       cotangent.dtype == tensor.dtype, "\(name()): gradient of type \(cotangent.dtype) for \(tensor.spec)")
     let share = cotangent.summed(toShapeOf: tensor)
     cotangents[place][tensor.index] = cotangents[place][tensor.index].map { $0 + share } ?? share
@@ -113,7 +113,7 @@ extension Tensor {
   package func summed(toShapeOf tensor: Tensor) -> Tensor {
     let target = tensor.shape
     guard shape != target else { return self }
-    precondition(target.broadcasts(to: shape), "gradient of shape \(shape) for a tensor of shape \(target)")
+    require(target.broadcasts(to: shape), "gradient of shape \(shape) for a tensor of shape \(target)")
     let extra = rank - target.rank
     let axes = (0..<rank).filter {
       $0 < extra || (target.dimensions[$0 - extra] == 1 && shape.dimensions[$0] != 1)

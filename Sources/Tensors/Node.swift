@@ -87,7 +87,7 @@ final class NodeCensus: Sendable {
       if warned.exchange(true, ordering: .relaxed) == false {
         print("kalsae: \(count) unevaluated tensors are alive: call evaluate(...) once per step of your loop")
       }
-      precondition(
+      require(
         count < Self.limit, "\(count) unevaluated tensors are alive: call evaluate(...) in your loop")
     }
     return next.add(1, ordering: .relaxed).newValue

@@ -43,7 +43,7 @@ public struct Shape: Hashable, Sendable, ExpressibleByArrayLiteral, CustomString
   /// `axis` counted from the front, trapping when there is no such axis.
   package func axis(_ axis: Int, _ op: StaticString) -> Int {
     let resolved = axis < 0 ? axis + rank : axis
-    precondition(resolved >= 0 && resolved < rank, "\(op): axis \(axis) is outside a tensor of shape \(self)")
+    require(resolved >= 0 && resolved < rank, "\(op): axis \(axis) is outside a tensor of shape \(self)")
     return resolved
   }
 
@@ -51,7 +51,7 @@ public struct Shape: Hashable, Sendable, ExpressibleByArrayLiteral, CustomString
   package func axes(_ axes: [Int]?, _ op: StaticString) -> [Int] {
     guard let axes else { return Array(0..<rank) }
     let resolved = axes.map { axis($0, op) }.sorted()
-    precondition(Set(resolved).count == resolved.count, "\(op): axes \(axes) name one axis twice")
+    require(Set(resolved).count == resolved.count, "\(op): axes \(axes) name one axis twice")
     return resolved
   }
 }

@@ -33,7 +33,7 @@ public final class Slot: Sendable {
       }
     }
     set {
-      precondition(newValue.spec == spec, "Slot: \(newValue.spec) assigned to a slot of \(spec)")
+      require(newValue.spec == spec, "Slot: \(newValue.spec) assigned to a slot of \(spec)")
       state.withLock { $0.pending = newValue }
     }
   }

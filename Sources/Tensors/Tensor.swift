@@ -41,14 +41,14 @@ extension Tensor {
 
   /// A tensor over existing memory in row-major order.
   public init(_ buffer: Buffer, _ spec: Spec) {
-    precondition(
+    require(
       buffer.byteCount >= spec.byteCount, "Tensor: \(buffer.byteCount) bytes cannot hold \(spec)")
     self.init(leaf: .buffer, spec, .buffer(buffer))
   }
 
   /// A tensor that holds a copy of `elements` in row-major order.
   public init<T: Element>(_ elements: [T], _ shape: Shape) {
-    precondition(elements.count == shape.count, "Tensor: \(elements.count) elements do not fill \(shape)")
+    require(elements.count == shape.count, "Tensor: \(elements.count) elements do not fill \(shape)")
     let buffer = Buffer(byteCount: elements.count * T.dtype.byteCount)
     elements.withUnsafeBytes { source in
       if let base = source.baseAddress { buffer.pointer.copyMemory(from: base, byteCount: source.count) }

@@ -66,7 +66,7 @@ private struct ElementwiseProgram: Sendable {
           op: step.code.opcode, dst: target, a: sources[0], b: sources.count > 1 ? sources[1] : 0,
           c: sources.count > 2 ? sources[2] : 0))
     }
-    precondition(next <= KK_MAX_REGISTERS, "elementwise: \(next) registers")
+    require(next <= KK_MAX_REGISTERS, "elementwise: \(next) registers")
     instructions = code
     output = (result.dtype.kernelType, registers.last!, collapsed.strides.last!.int64)
   }

@@ -14,7 +14,7 @@ extension FusedMatMul: CPUOp {
     let a = inputs[0], b = inputs[1], y = outputs[0]
     let count = inputs.count
     if a.shape[-1] == 0 {
-      precondition(!hasBias && !hasResidual && activation == nil, "matmul: an epilogue on an empty sum")
+      require(!hasBias && !hasResidual && activation == nil, "matmul: an epilogue on an empty sum")
       return Kernel("zeros") { p in fillZeros(p[count], y.spec.byteCount) }
     }
     guard let handle = MatMulHandle(self, a, b, y) else {
@@ -50,7 +50,7 @@ private final class MatMulHandle: @unchecked Sendable {
     }
     let batch = Self.joined(
       Array(y.shape.dimensions.dropLast(2)), [batchStrides(a), batchStrides(b), batchStrides(y)])
-    precondition(
+    require(
       batch.extents.count <= Int(CONEDNN_MAX_BATCH_RANK), "matmul: too many leading axes: \(a) x \(b)")
     d.batch_rank = Int32(batch.extents.count)
     func store(_ values: [Int], _ target: inout (Int64, Int64, Int64, Int64)) {
@@ -145,7 +145,7 @@ func throughFloat32(_ op: any CPUOp, _ inputs: [Operand], _ outputs: [Operand]) 
     x.dtype == .float16 || x.dtype == .bfloat16 ? Operand(Spec(x.shape, .float32)) : x
   }
   let wideInputs = inputs.map(widened), wideOutputs = outputs.map(widened)
-  precondition(
+  require(
     wideInputs.map(\.spec) != inputs.map(\.spec) || wideOutputs.map(\.spec) != outputs.map(\.spec),
     "CPUBackend: no kernel for \(op) on \(inputs.map(\.spec))")
   let widest: any CPUOp =

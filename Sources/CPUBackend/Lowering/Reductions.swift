@@ -1,4 +1,5 @@
 import CKernels
+import KalsaeCompiler
 import KalsaeRuntime
 import KalsaeTensors
 

@@ -25,7 +25,7 @@ package func decompose(_ graph: Graph, for target: some Target) -> Graph {
         copies[ObjectIdentifier(node)] = [graph.addSource(.constant(value), node.specs[0])]
       case .buffer(let buffer):
         copies[ObjectIdentifier(node)] = [graph.addSource(.buffer(buffer), node.specs[0])]
-      case .slot: preconditionFailure("\(type(of: op).name): a decomposition reads a slot")
+      case .slot: fatalError("\(type(of: op).name): a decomposition reads a slot")
       }
     }
     return tensors.map { copies[ObjectIdentifier($0.node)]![$0.index] }

@@ -103,7 +103,7 @@ private struct Product {
     case let product as MatMul:
       op = FusedMatMul(
         result: product.result, hasBias: bias != nil, activation: activation, hasResidual: residual != nil)
-    default: preconditionFailure("\(instruction.op) is no product")
+    default: fatalError("\(instruction.op) is no product")
     }
     return before + [.init(op: op, inputs: inputs, outputs: [output])] + after
   }

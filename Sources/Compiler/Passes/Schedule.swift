@@ -38,7 +38,7 @@ package func schedule(_ graph: Graph) -> Graph {
     }
   }
   for index in 0..<count where !done[index] {
-    precondition(missing[index] == 0, "schedule: instruction \(index) before its operands")
+    require(missing[index] == 0, "schedule: instruction \(index) before its operands")
     run(index)
   }
   var result = graph

@@ -162,7 +162,7 @@ public func convTransposed2d(
   _ x: Tensor, _ w: Tensor, bias: Tensor? = nil, stride: Int = 1, padding: Int = 0, outputPadding: Int = 0,
   dilation: Int = 1, groups: Int = 1
 ) -> Tensor {
-  precondition(
+  require(
     outputPadding < Swift.max(stride, dilation),
     "convTransposed2d: outputPadding must be below stride or dilation")
   let geometry = ConvolutionGeometry(

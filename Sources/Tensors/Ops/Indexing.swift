@@ -162,7 +162,7 @@ extension Tensor {
 
   /// The `k` largest elements along `axis`, largest first, and their positions, int32.
   public func topK(_ k: Int, axis: Int = -1) -> (values: Tensor, indices: Tensor) {
-    precondition(k >= 0 && k <= shape[axis], "topK: \(k) of \(shape[axis])")
+    require(k >= 0 && k <= shape[axis], "topK: \(k) of \(shape[axis])")
     let (values, indices) = sorted(axis, descending: true)
     return (values.sliced(axis, 0..<k), indices.sliced(axis, 0..<k))
   }

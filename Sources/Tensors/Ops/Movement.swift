@@ -185,7 +185,7 @@ extension Tensor {
     var shape = shape
     if let unknown = shape.dimensions.firstIndex(of: -1) {
       let known = shape.dimensions.enumerated().reduce(1) { $1.offset == unknown ? $0 : $0 * $1.element }
-      precondition(known > 0 && count % known == 0, "reshaped: \(self.shape) does not divide into \(shape)")
+      require(known > 0 && count % known == 0, "reshaped: \(self.shape) does not divide into \(shape)")
       shape.dimensions[unknown] = count / known
     }
     return shape == self.shape ? self : Tensor(Reshape(shape: shape), self)
@@ -225,7 +225,7 @@ extension Tensor {
   /// Without `axis`, which must have extent 1.
   public func squeezed(_ axis: Int) -> Tensor {
     let axis = shape.axis(axis, "squeezed")
-    precondition(shape.dimensions[axis] == 1, "squeezed: axis \(axis) of \(shape) is not 1")
+    require(shape.dimensions[axis] == 1, "squeezed: axis \(axis) of \(shape) is not 1")
     var dimensions = shape.dimensions
     dimensions.remove(at: axis)
     return reshaped(Shape(dimensions))
@@ -258,7 +258,7 @@ extension Tensor {
 
   /// Parts of the given extents along `axis`.
   public func split(_ extents: [Int], axis: Int) -> [Tensor] {
-    precondition(
+    require(
       extents.reduce(0, +) == shape[axis], "split: \(extents) do not add up to axis \(axis) of \(shape)")
     var start = 0
     return extents.map { extent in
@@ -269,7 +269,7 @@ extension Tensor {
 
   /// `count` equal parts along `axis`.
   public func split(_ count: Int, axis: Int) -> [Tensor] {
-    precondition(shape[axis] % count == 0, "split: axis \(axis) of \(shape) does not divide by \(count)")
+    require(shape[axis] % count == 0, "split: axis \(axis) of \(shape) does not divide by \(count)")
     return split([Int](repeating: shape[axis] / count, count: count), axis: axis)
   }
 
@@ -294,7 +294,7 @@ extension Tensor {
 
 /// Tensors joined along an existing axis.
 public func concatenated(_ tensors: [Tensor], axis: Int) -> Tensor {
-  precondition(!tensors.isEmpty, "concatenated: no tensors")
+  require(!tensors.isEmpty, "concatenated: no tensors")
   if tensors.count == 1 { return tensors[0] }
   return apply(Concatenate(axis: tensors[0].shape.axis(axis, "concatenated")), tensors)[0]
 }

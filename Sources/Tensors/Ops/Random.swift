@@ -62,7 +62,7 @@ extension Tensor {
 /// ("Dropout", Srivastava et al. 2014).
 public func dropout(_ x: Tensor, probability: Double) -> Tensor {
   guard probability > 0, let random = Mode.random else { return x }
-  precondition(probability < 1, "dropout: the probability \(probability) must be below 1")
+  require(probability < 1, "dropout: the probability \(probability) must be below 1")
   let op = Random(
     distribution: .bernoulli(1 - probability), spec: Spec(x.shape, .bool), stream: random.take())
   return select(Tensor(op, random.key), x * (1 / (1 - probability)), 0)

@@ -1,0 +1,123 @@
+import KalsaeCPUBackend
+import KalsaeCompiler
+import KalsaeRuntime
+import KalsaeTensors
+import Testing
+
+/// What plans contain, and that every optional pass changes speed only.
+@Suite struct PlanTests {
+  let backend = CPUBackend()
+
+  /// One step of a small network: convolution, normalisation, activation, product, loss, update.
+  struct Step {
+    let kernel = Slot(numbers([8, 4, 3, 3], 1))
+    let bias = Slot(numbers([8], 2))
+    let scale = Slot(.ones([8]))
+    let shift = Slot(.zeros([8]))
+    let weight = Slot(numbers([5, 8], 3))
+    let x = numbers([2, 6, 6, 4], 4)
+    var parameters: [Slot] { [kernel, bias, scale, shift, weight] }
+
+    func loss() -> Tensor {
+      let h = conv2d(x, kernel.value, bias: bias.value, padding: 1)
+      let n = silu(groupNorm(h, groups: 2, weight: scale.value, bias: shift.value))
+      let y = matmul(n.mean([1, 2]), weight.value.mT)
+      return square(y - 1).mean()
+    }
+
+    func gradients() -> [Tensor] {
+      let (loss, gradients) = valueAndGradient(withRespectTo: parameters.map(\.value)) { self.loss() }
+      return [loss] + gradients
+    }
+  }
+
+  @Test func evaluatesAndReads() {
+    Backends.with(backend) {
+      let a = Tensor([1, 2, 3, 4, 5, 6] as [Float], [2, 3])
+      #expect((a * 2 + 1).floats() == [3, 5, 7, 9, 11, 13])
+      #expect(matmul(a, a.mT).floats() == [14, 32, 32, 77])
+      #expect(a.transposed(1, 0).floats() == [1, 4, 2, 5, 3, 6])
+      #expect(a.sum().item() == 21)
+      #expect(
+        concatenated([a.sliced(1, 1..<3), a.sliced(1, 0..<1)], axis: 1).floats() == [2, 3, 1, 5, 6, 4])
+    }
+  }
+
+  @Test func equalStructureIsOnePlan() {
+    Backends.with(backend) {
+      func graph(_ x: Double) -> Tensor { exp(Tensor([1, 2] as [Float]) * x) }
+      let a = Evaluator.shared.plan(for: [graph(1)], backend: backend)
+      let b = Evaluator.shared.plan(for: [graph(2)], backend: backend)
+      #expect(a === b)
+      let x = Tensor([1, 2] as [Float]), y = Tensor([1, 2] as [Float])
+      let c = Evaluator.shared.plan(for: [x + y], backend: backend)
+      let d = Evaluator.shared.plan(for: [x + x], backend: backend)
+      #expect(c !== d)
+    }
+  }
+
+  @Test func everyPassKeepsTheValues() {
+    Backends.with(backend) {
+      let step = Step()
+      evaluate([], slots: step.parameters)
+      let expected = step.gradients().map { $0.floats() }
+      for excluded: Fusions in [.elementwise, .epilogues, .normalization, .views, .all] {
+        let tensors = step.gradients()
+        Evaluator.shared.evaluate(tensors, backend: backend, without: excluded)
+        for (tensor, values) in zip(tensors, expected) {
+          for (a, b) in zip(tensor.floats(), values) { #expect(abs(a - b) <= 1e-5 * (1 + abs(b))) }
+        }
+      }
+    }
+  }
+
+  @Test func convolutionTakesBiasAndNormalisationTakesActivation() {
+    Backends.with(backend) {
+      let step = Step()
+      evaluate([], slots: step.parameters)
+      let plan = Evaluator.shared.plan(for: step.gradients(), backend: backend)
+      let ops = plan.steps.map { type(of: $0.op).name }
+      #expect(ops.contains("FusedConvolution"))
+      #expect(!ops.contains("Activation") && !ops.contains("ActivationGradient"), "\(plan)")
+    }
+  }
+
+  @Test func slotsAreUpdatedInPlaceAndOldVersionsAreNotRead() {
+    Backends.with(backend) {
+      let slot = Slot(Tensor([1, 2, 3] as [Float]))
+      slot.settle()
+      for expected in [[2, 4, 6], [4, 8, 12]] as [[Float]] {
+        slot.value = slot.value * 2
+        slot.settle()
+        #expect(slot.value.floats() == expected)
+      }
+      #expect(slot.version == 3)
+      // Another reader of the old value in the same plan sees the old value.
+      let old = slot.value + 0
+      slot.value = slot.value * 10
+      evaluate(old, slots: [slot])
+      #expect(old.floats() == [4, 8, 12])
+      #expect(slot.value.floats() == [40, 80, 120])
+    }
+  }
+
+  @Test func checkpointedGradientsAreThePlainOnes() {
+    Backends.with(backend) {
+      let step = Step()
+      evaluate([], slots: step.parameters)
+      let plain = step.gradients().map { $0.floats() }
+      let (loss, gradients) = valueAndGradient(withRespectTo: step.parameters.map(\.value)) {
+        checkpointed { step.loss() }
+      }
+      for (tensor, values) in zip([loss] + gradients, plain) {
+        for (a, b) in zip(tensor.floats(), values) { #expect(abs(a - b) <= 1e-5 * (1 + abs(b))) }
+      }
+    }
+  }
+}
+
+/// Different, reproducible numbers in [-1, 1].
+func numbers(_ shape: Shape, _ seed: Double) -> Tensor {
+  let places = Tensor.iota(shape.count, dtype: .float32).reshaped(shape)
+  return sin(places * 1.7 + seed)
+}
