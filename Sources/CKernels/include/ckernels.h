@@ -1,1 +1,10 @@
+// The C kernels behind Kalsae's CPU backend. Every function is parallel inside (see parallel.h), trusts its
+// caller for shapes and pointers, and gives the same bits for the same arguments and thread count.
 #pragma once
+#include "ckernels/copy.h"
+#include "ckernels/elementwise.h"
+#include "ckernels/memory.h"
+#include "ckernels/parallel.h"
+#include "ckernels/reduce.h"
+#include "ckernels/scan.h"
+#include "ckernels/types.h"

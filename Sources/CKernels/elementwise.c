@@ -1,0 +1,284 @@
+// Drives the instruction loops: collapses the iteration space, cuts it into blocks, and decides for each operand
+// whether its register can be the memory itself, is loaded once for all blocks, or is converted block by block.
+#include "elementwise.h"
+
+#include "dims.h"
+
+enum { KK_BLOCK = 1024, KK_DIRECT_BLOCK = 8192, KK_SPAN = 1 << 15 };
+
+int kk_opcode_arity(kk_opcode op) {
+  if (op <= KK_OP_SQUARE) return 1;
+  return op >= KK_OP_SELECT ? 3 : 2;
+}
+
+enum access {
+  DIRECT,     // the register points into memory
+  INVARIANT,  // the same values for every block: loaded once by each worker
+  PER_BLOCK,  // loaded or stored through a register of its own
+};
+
+struct view {
+  char *data;
+  kk_dtype type;
+  int32_t reg;
+  enum access access;
+  bool dense;  // row-major over the collapsed space
+  const int64_t *strides;
+};
+
+struct plan {
+  bool integer;
+  kk_dtype native;
+  size_t size;  // bytes of a register's element
+  int rank, input_count, output_count, slots;
+  int64_t shape[KK_MAX_DIMS];
+  kk_strides strides[KK_MAX_OPERANDS];
+  struct view inputs[KK_MAX_OPERANDS], outputs[KK_MAX_OPERANDS];
+  int8_t slot[KK_MAX_REGISTERS];  // own memory of a register; -1 for none
+  const kk_instruction *code;
+  long code_count;
+  int64_t total, block, blocks_per_row, rows_per_block, row;
+};
+
+static bool is_dense(const struct plan *p, const int64_t *strides) {
+  int64_t expected = 1;
+  for (int d = p->rank - 1; d >= 0; d--) {
+    if (strides[d] != expected) return false;
+    expected *= p->shape[d];
+  }
+  return true;
+}
+
+static bool is_zero(const int64_t *strides, int axes) {
+  for (int d = 0; d < axes; d++)
+    if (strides[d] != 0) return false;
+  return true;
+}
+
+static bool reads(const kk_instruction *in, int reg) {
+  int arity = kk_opcode_arity(in->op);
+  return in->a == reg || (arity > 1 && in->b == reg) || (arity > 2 && in->c == reg);
+}
+
+static bool is_written(const struct plan *p, int reg) {
+  for (long j = 0; j < p->code_count; j++)
+    if (p->code[j].dst == reg) return true;
+  return false;
+}
+
+// An instruction may write straight into the output's memory if it is the only writer of that register and no
+// later instruction reads an input that lives in the same memory.
+static bool can_write_directly(const struct plan *p, int index) {
+  const struct view *out = &p->outputs[index];
+  if (!out->dense || out->type != p->native) return false;
+  for (int k = 0; k < index; k++)
+    if (p->outputs[k].reg == out->reg) return false;
+  for (int k = 0; k < p->input_count; k++)
+    if (p->inputs[k].reg == out->reg) return false;
+  long writer = -1;
+  for (long j = 0; j < p->code_count; j++) {
+    if (p->code[j].dst != out->reg) continue;
+    if (writer >= 0) return false;
+    writer = j;
+  }
+  if (writer < 0) return false;
+  for (int k = 0; k < p->input_count; k++) {
+    if (p->inputs[k].access != DIRECT || p->inputs[k].data != out->data) continue;
+    for (long j = writer + 1; j < p->code_count; j++)
+      if (reads(&p->code[j], p->inputs[k].reg)) return false;
+  }
+  return true;
+}
+
+// Blocks are whole rows of the innermost axis, or an even part of one row, so that a block of a broadcast row
+// always holds the same values.
+static void choose_blocks(struct plan *p) {
+  int64_t limit = p->slots == 0 ? KK_DIRECT_BLOCK : p->slots > 8 || p->integer ? KK_BLOCK / 2 : KK_BLOCK;
+  p->row = p->shape[p->rank - 1];
+  if (p->row <= limit) {
+    p->blocks_per_row = 1;
+    p->rows_per_block = limit / p->row;
+    p->block = p->rows_per_block * p->row;
+  } else {
+    p->blocks_per_row = kk_ceil_div(p->row, limit);
+    p->rows_per_block = 1;
+    // A multiple of 16 keeps every block of a dense row aligned to the vector length.
+    p->block = (kk_ceil_div(p->row, p->blocks_per_row) + 15) / 16 * 16;
+    p->blocks_per_row = kk_ceil_div(p->row, p->block);
+  }
+}
+
+static void plan_access(struct plan *p) {
+  memset(p->slot, -1, sizeof p->slot);
+  for (int k = 0; k < p->input_count; k++) {
+    struct view *v = &p->inputs[k];
+    bool written = is_written(p, v->reg);
+    v->dense = v->type != KK_IOTA && is_dense(p, v->strides);
+    v->access = PER_BLOCK;
+    if (v->dense && v->type == p->native && !written) v->access = DIRECT;
+    if (!written && is_zero(v->strides, p->rank)) v->access = INVARIANT;
+    if (v->access != DIRECT) p->slot[v->reg] = (int8_t)p->slots++;
+  }
+  for (int k = 0; k < p->output_count; k++) {
+    struct view *v = &p->outputs[k];
+    v->dense = is_dense(p, v->strides);
+    v->access = can_write_directly(p, k) ? DIRECT : PER_BLOCK;
+  }
+  for (long j = 0; j < p->code_count; j++) {
+    int reg = p->code[j].dst;
+    bool direct = p->slot[reg] >= 0;
+    for (int k = 0; k < p->output_count; k++)
+      direct |= p->outputs[k].access == DIRECT && p->outputs[k].reg == reg;
+    if (!direct) p->slot[reg] = (int8_t)p->slots++;
+  }
+  choose_blocks(p);
+  // A broadcast row (or an iota along it) repeats in every block of whole rows.
+  for (int k = 0; k < p->input_count; k++) {
+    struct view *v = &p->inputs[k];
+    if (v->access == PER_BLOCK && p->blocks_per_row == 1 && !is_written(p, v->reg) &&
+        is_zero(v->strides, p->rank - 1))
+      v->access = INVARIANT;
+  }
+}
+
+static void load_run(const struct plan *p, const struct view *v, char *dst, int64_t offset, long n) {
+  int64_t stride = v->strides[p->rank - 1];
+  if (v->type == KK_IOTA) {
+    if (p->integer) kk_load_iota_i64((int64_t *)dst, offset, stride, n);
+    else kk_load_iota_f32((float *)dst, offset, stride, n);
+  } else if (p->integer) {
+    kk_load_i64((int64_t *)dst, kk_at(v->data, v->type, offset), v->type, n, stride);
+  } else {
+    kk_load_f32((float *)dst, kk_at(v->data, v->type, offset), v->type, n, stride);
+  }
+}
+
+static void store_run(const struct plan *p, const struct view *v, const char *src, int64_t offset, long n) {
+  int64_t stride = v->strides[p->rank - 1];
+  void *dst = (void *)kk_at(v->data, v->type, offset);
+  if (p->integer) kk_store_i64(dst, v->type, stride, (const int64_t *)src, n);
+  else kk_store_f32(dst, v->type, stride, (const float *)src, n);
+}
+
+// Moves elements [start, start + n) of the row-major space, one run of the innermost axis after another.
+static void transfer(const struct plan *p, const struct view *v, char *reg, int64_t start, long n, bool load) {
+  if (v->dense) {
+    if (load) load_run(p, v, reg, start, n);
+    else store_run(p, v, reg, start, n);
+    return;
+  }
+  int64_t position[KK_MAX_DIMS], index = start, offset = 0;
+  for (int d = p->rank - 1; d >= 0; d--) {
+    position[d] = index % p->shape[d];
+    index /= p->shape[d];
+    offset += position[d] * v->strides[d];
+  }
+  const int last = p->rank - 1;
+  while (n > 0) {
+    long run = kk_min(n, p->shape[last] - position[last]);
+    if (load) load_run(p, v, reg, offset, run);
+    else store_run(p, v, reg, offset, run);
+    reg += run * (long)p->size;
+    n -= run;
+    offset += run * v->strides[last];
+    position[last] += run;
+    for (int d = last; d > 0 && position[d] == p->shape[d]; d--) {
+      offset += v->strides[d - 1] - position[d] * v->strides[d];
+      position[d] = 0;
+      position[d - 1]++;
+    }
+  }
+}
+
+static void run_block(const struct plan *p, void **registers, int64_t start, long n) {
+  for (int k = 0; k < p->input_count; k++) {
+    const struct view *v = &p->inputs[k];
+    if (v->access == DIRECT) registers[v->reg] = v->data + start * (int64_t)p->size;
+    if (v->access == PER_BLOCK) transfer(p, v, registers[v->reg], start, n, true);
+  }
+  for (int k = 0; k < p->output_count; k++) {
+    const struct view *v = &p->outputs[k];
+    if (v->access == DIRECT) registers[v->reg] = v->data + start * (int64_t)p->size;
+  }
+  if (p->integer) kk_run_i64(p->code, p->code_count, (int64_t *const *)registers, n);
+  else kk_run_f32(p->code, p->code_count, (float *const *)registers, n);
+  for (int k = 0; k < p->output_count; k++) {
+    const struct view *v = &p->outputs[k];
+    if (v->access == PER_BLOCK) transfer(p, v, registers[v->reg], start, n, false);
+  }
+}
+
+static void run_blocks(long begin, long end, int worker, void *context) {
+  (void)worker;
+  const struct plan *p = context;
+  _Alignas(64) char memory[KK_MAX_REGISTERS * KK_BLOCK * sizeof(float)];
+  void *registers[KK_MAX_REGISTERS];
+  const int64_t pitch = (p->block + 15) / 16 * 16 * (int64_t)p->size;
+  for (int r = 0; r < KK_MAX_REGISTERS; r++)
+    registers[r] = memory + (p->slot[r] > 0 ? p->slot[r] : 0) * pitch;
+  for (int k = 0; k < p->input_count; k++) {
+    const struct view *v = &p->inputs[k];
+    if (v->access == INVARIANT) transfer(p, v, registers[v->reg], 0, kk_min(p->block, p->total), true);
+  }
+  for (long b = begin; b < end; b++) {
+    int64_t row = b / p->blocks_per_row * p->rows_per_block;
+    int64_t start = row * p->row + b % p->blocks_per_row * p->block;
+    int64_t stop = p->blocks_per_row > 1 ? kk_min(start + p->block, (row + 1) * p->row)
+                                         : kk_min(start + p->block, p->total);
+    run_block(p, registers, start, stop - start);
+  }
+}
+
+static void check(const kk_elementwise *e) {
+  const char *name = "kk_elementwise";
+  if (e->rank < 0 || e->rank > KK_MAX_DIMS) kk_fail(name, "rank must be 0 to 8");
+  if (e->output_count < 1) kk_fail(name, "a program needs an output");
+  if (e->input_count + e->output_count > KK_MAX_OPERANDS) kk_fail(name, "more than 24 operands");
+  bool set[KK_MAX_REGISTERS] = {false};
+  for (int k = 0; k < e->input_count; k++) {
+    uint32_t reg = (uint32_t)e->inputs[k].reg;
+    if (reg >= KK_MAX_REGISTERS) kk_fail(name, "an input's register must be 0 to 31");
+    if (set[reg]) kk_fail(name, "two inputs share a register");
+    set[reg] = true;
+  }
+  for (int j = 0; j < e->instruction_count; j++) {
+    const kk_instruction *in = &e->instructions[j];
+    if ((uint32_t)in->op > KK_OP_FMA) kk_fail(name, "unknown operation");
+    const int32_t sources[3] = {in->a, in->b, in->c};
+    for (int s = 0; s < kk_opcode_arity(in->op); s++)
+      if ((uint32_t)sources[s] >= KK_MAX_REGISTERS || !set[sources[s]])
+        kk_fail(name, "an instruction reads a register that nothing has set");
+    if ((uint32_t)in->dst >= KK_MAX_REGISTERS) kk_fail(name, "an instruction's register must be 0 to 31");
+    set[in->dst] = true;
+  }
+  for (int k = 0; k < e->output_count; k++)
+    if ((uint32_t)e->outputs[k].reg >= KK_MAX_REGISTERS || !set[e->outputs[k].reg])
+      kk_fail(name, "an output's register is never set");
+}
+
+static void run(const kk_elementwise *e, bool integer) {
+  check(e);
+  struct plan p = {.integer = integer, .native = integer ? KK_I64 : KK_F32, .size = integer ? 8 : 4};
+  p.total = kk_element_count(e->rank, e->shape);
+  if (p.total == 0) return;
+  p.input_count = e->input_count;
+  p.output_count = e->output_count;
+  p.code = e->instructions;
+  p.code_count = e->instruction_count;
+  memcpy(p.shape, e->shape, sizeof p.shape);
+  for (int k = 0; k < e->input_count + e->output_count; k++) {
+    const kk_operand *o = k < e->input_count ? &e->inputs[k] : &e->outputs[k - e->input_count];
+    struct view *v = k < e->input_count ? &p.inputs[k] : &p.outputs[k - e->input_count];
+    memcpy(p.strides[k], o->strides, sizeof o->strides);
+    *v = (struct view){.data = o->data, .type = o->type, .reg = o->reg, .strides = p.strides[k]};
+  }
+  p.rank = kk_collapse(e->rank, p.shape, e->input_count + e->output_count, p.strides, e->input_count);
+  plan_access(&p);
+  int64_t blocks = p.blocks_per_row > 1 ? p.total / p.row * p.blocks_per_row
+                                        : kk_ceil_div(p.total, p.block);
+  // About 4 us of work for the shortest program: less is not worth a launch.
+  kk_parallel_for(blocks, kk_max(1, KK_SPAN / p.block), run_blocks, &p);
+}
+
+void kk_elementwise_f32(const kk_elementwise *program) { run(program, false); }
+void kk_elementwise_i64(const kk_elementwise *program) { run(program, true); }

@@ -1,0 +1,9 @@
+// Private: the instruction loops that elementwise.c drives.
+#pragma once
+#include "ckernels/elementwise.h"
+#include "common.h"
+
+void kk_run_f32(const kk_instruction *code, long count, float *const *registers, long n);
+void kk_run_i64(const kk_instruction *code, long count, int64_t *const *registers, long n);
+void kk_load_iota_f32(float *dst, int64_t base, int64_t stride, long n);
+void kk_load_iota_i64(int64_t *dst, int64_t base, int64_t stride, long n);

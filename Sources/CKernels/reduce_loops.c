@@ -1,0 +1,122 @@
+#include "reduce.h"
+
+enum { LANES = 64 };
+
+// Lanes of their own, because no compiler splits a maximum with NaN rules by itself.
+#define FOLD_LANES(T, CHOOSE)                                                                                \
+  {                                                                                                          \
+    T lanes[LANES];                                                                                          \
+    long i = 0;                                                                                              \
+    T best = x[0];                                                                                           \
+    if (n >= LANES) {                                                                                        \
+      for (int j = 0; j < LANES; j++) lanes[j] = x[j];                                                       \
+      for (i = LANES; i + LANES <= n; i += LANES)                                                            \
+        for (int j = 0; j < LANES; j++) lanes[j] = CHOOSE(x[i + j], lanes[j]);                               \
+      for (int w = LANES / 2; w > 0; w /= 2)                                                                 \
+        for (int j = 0; j < w; j++) lanes[j] = CHOOSE(lanes[j + w], lanes[j]);                               \
+      best = lanes[0];                                                                                       \
+    }                                                                                                        \
+    for (; i < n; i++) best = CHOOSE(x[i], best);                                                            \
+    return best;                                                                                             \
+  }
+
+KK_CLONES float kk_fold_f32(kk_reduction op, const float *x, long n) {
+  KK_REASSOCIATE
+  switch (op) {
+    case KK_SUM: {
+      float sum = 0;
+      for (long i = 0; i < n; i++) sum += x[i];
+      return sum;
+    }
+    case KK_PRODUCT: {
+      float product = 1;
+      for (long i = 0; i < n; i++) product *= x[i];
+      return product;
+    }
+    case KK_MAXIMUM: FOLD_LANES(float, KK_MAX_OF)
+    case KK_MINIMUM: FOLD_LANES(float, KK_MIN_OF)
+  }
+  return 0;
+}
+
+KK_CLONES int64_t kk_fold_i64(kk_reduction op, const int64_t *x, long n) {
+  int64_t value = kk_identity_i64(op);
+  switch (op) {
+    case KK_SUM:
+      for (long i = 0; i < n; i++) value = kk_combine_i64(KK_SUM, value, x[i]);
+      break;
+    case KK_PRODUCT:
+      for (long i = 0; i < n; i++) value = kk_combine_i64(KK_PRODUCT, value, x[i]);
+      break;
+    case KK_MAXIMUM:
+      for (long i = 0; i < n; i++) value = kk_combine_i64(KK_MAXIMUM, value, x[i]);
+      break;
+    case KK_MINIMUM:
+      for (long i = 0; i < n; i++) value = kk_combine_i64(KK_MINIMUM, value, x[i]);
+      break;
+  }
+  return value;
+}
+
+#define MULTIPLY(A, B) ((A) * (B))
+#define IDENTITY(X) (X)
+
+// Four rows at a time, so that acc is read and written once for four loads.
+#define SUM_ROWS(T, VALUE)                                                                                   \
+  {                                                                                                          \
+    const T *s = x;                                                                                          \
+    long i = 0;                                                                                              \
+    for (; i + 4 <= rows; i += 4) {                                                                          \
+      const T *r0 = s + i * pitch, *r1 = r0 + pitch, *r2 = r1 + pitch, *r3 = r2 + pitch;                     \
+      KK_INDEPENDENT for (long j = 0; j < width; j++)                                                        \
+          acc[j] += (VALUE(r0[j]) + VALUE(r1[j])) + (VALUE(r2[j]) + VALUE(r3[j]));                           \
+    }                                                                                                        \
+    for (; i < rows; i++)                                                                                    \
+      KK_INDEPENDENT for (long j = 0; j < width; j++) acc[j] += VALUE(s[i * pitch + j]);                     \
+    return;                                                                                                  \
+  }
+
+#define CHOOSE_ROWS(T, VALUE, CHOOSE)                                                                        \
+  {                                                                                                          \
+    const T *s = x;                                                                                          \
+    for (long i = 0; i < rows; i++)                                                                          \
+      KK_INDEPENDENT for (long j = 0; j < width; j++) {                                                      \
+        float v = VALUE(s[i * pitch + j]);                                                                   \
+        acc[j] = CHOOSE(v, acc[j]);                                                                          \
+      }                                                                                                      \
+    return;                                                                                                  \
+  }
+
+#define EACH_OP(T, VALUE)                                                                                    \
+  switch (op) {                                                                                              \
+    case KK_SUM: SUM_ROWS(T, VALUE)                                                                          \
+    case KK_PRODUCT: CHOOSE_ROWS(T, VALUE, MULTIPLY)                                                         \
+    case KK_MAXIMUM: CHOOSE_ROWS(T, VALUE, KK_MAX_OF)                                                        \
+    case KK_MINIMUM: CHOOSE_ROWS(T, VALUE, KK_MIN_OF)                                                        \
+  }
+
+KK_CLONES void kk_accumulate_f32(
+    kk_reduction op, float *acc, const void *x, kk_dtype type, long rows, int64_t pitch, long width) {
+  if (type == KK_BF16) {
+    EACH_OP(uint16_t, kk_from_bf16)
+  } else {
+    EACH_OP(float, IDENTITY)
+  }
+}
+
+KK_CLONES void kk_accumulate_i64(kk_reduction op, int64_t *acc, const int64_t *x, long width) {
+  switch (op) {
+    case KK_SUM:
+      for (long j = 0; j < width; j++) acc[j] = kk_combine_i64(KK_SUM, acc[j], x[j]);
+      break;
+    case KK_PRODUCT:
+      for (long j = 0; j < width; j++) acc[j] = kk_combine_i64(KK_PRODUCT, acc[j], x[j]);
+      break;
+    case KK_MAXIMUM:
+      for (long j = 0; j < width; j++) acc[j] = kk_combine_i64(KK_MAXIMUM, acc[j], x[j]);
+      break;
+    case KK_MINIMUM:
+      for (long j = 0; j < width; j++) acc[j] = kk_combine_i64(KK_MINIMUM, acc[j], x[j]);
+      break;
+  }
+}

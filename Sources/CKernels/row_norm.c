@@ -1,0 +1,174 @@
+// Layer and RMS normalisation of rows, one row at a time in f32.
+#include "ckernels/normalize.h"
+#include "common.h"
+
+enum { GRAIN = 1 << 14, GRADIENT_BLOCKS = 64, BLOCK_ROWS = 1024 };
+
+struct job {
+  const kk_row_norm *norm;
+  const char *x, *dy, *residual;
+  char *y;  // or dx
+  float *mean, *rstd;
+  const float *gamma, *beta;  // f32 copies
+  int64_t block_rows;
+  float *partials;  // (blocks, 2, n): sums of dy xh and dy
+};
+
+KK_CLONES static void statistics(const float *x, long n, bool rms, float epsilon, float *mean, float *rstd) {
+  KK_REASSOCIATE
+  float sum = 0, square = 0;
+  if (!rms)
+    for (long i = 0; i < n; i++) sum += x[i];
+  const float center = sum / (float)n;
+  for (long i = 0; i < n; i++) square += (x[i] - center) * (x[i] - center);
+  *mean = center;
+  *rstd = 1.0f / __builtin_elementwise_sqrt(square / (float)n + epsilon);
+}
+
+KK_CLONES static void normalise(
+    float *y, const float *x, long n, float mean, float rstd, const float *gamma, const float *beta) {
+  KK_INDEPENDENT for (long i = 0; i < n; i++) y[i] = (x[i] - mean) * rstd * gamma[i] + beta[i];
+}
+
+// The row's means of g = dy gamma and of g xh; adds to the sums of the parameters' gradients.
+KK_CLONES static void gradient_means(
+    const float *x, const float *dy, long n, float mean, float rstd, const float *gamma, float *dgamma, float *dbeta,
+    float means[2]) {
+  KK_REASSOCIATE
+  float m1 = 0, m2 = 0;
+  for (long i = 0; i < n; i++) {
+    float xh = (x[i] - mean) * rstd, g = dy[i] * gamma[i];
+    m1 += g;
+    m2 += g * xh;
+  }
+  KK_INDEPENDENT for (long i = 0; i < n; i++) {
+    dgamma[i] += dy[i] * ((x[i] - mean) * rstd);
+    dbeta[i] += dy[i];
+  }
+  means[0] = m1 / (float)n;
+  means[1] = m2 / (float)n;
+}
+
+KK_CLONES static void gradient(
+    float *dx, const float *x, const float *dy, const float *residual, long n, float mean, float rstd,
+    const float *gamma, const float means[2]) {
+  const float m1 = means[0], m2 = means[1];
+  if (residual) {
+    KK_INDEPENDENT for (long i = 0; i < n; i++)
+        dx[i] = rstd * (dy[i] * gamma[i] - m1 - (x[i] - mean) * rstd * m2) + residual[i];
+  } else {
+    KK_INDEPENDENT for (long i = 0; i < n; i++)
+        dx[i] = rstd * (dy[i] * gamma[i] - m1 - (x[i] - mean) * rstd * m2);
+  }
+}
+
+static const float *row_in(const struct job *j, const char *base, int64_t row, float *buffer) {
+  if (!base) return NULL;
+  const void *src = kk_at(base, j->norm->type, row * j->norm->n);
+  if (j->norm->type == KK_F32) return src;
+  kk_load_f32(buffer, src, j->norm->type, j->norm->n, 1);
+  return buffer;
+}
+
+static float *row_out(const struct job *j, int64_t row, float *buffer) {
+  return j->norm->type == KK_F32 ? (float *)j->y + row * j->norm->n : buffer;
+}
+
+static void finish_row(const struct job *j, int64_t row, const float *buffer) {
+  if (j->norm->type != KK_F32)
+    kk_store_f32((void *)kk_at(j->y, j->norm->type, row * j->norm->n), j->norm->type, 1, buffer, j->norm->n);
+}
+
+static float *allocate(int64_t floats) {
+  float *p = malloc((size_t)kk_max(1, floats) * sizeof(float));
+  if (!p) kk_fail("kk_row_norm", "out of memory");
+  return p;
+}
+
+static void forward_rows(long begin, long end, int worker, void *context) {
+  (void)worker;
+  const struct job *j = context;
+  const kk_row_norm *norm = j->norm;
+  float *buffer = allocate(norm->n);
+  for (long row = begin; row < end; row++) {
+    const float *x = row_in(j, j->x, row, buffer);
+    float mean, rstd;
+    statistics(x, norm->n, norm->rms, norm->epsilon, &mean, &rstd);
+    if (!norm->rms) j->mean[row] = mean;
+    j->rstd[row] = rstd;
+    normalise(row_out(j, row, buffer), x, norm->n, mean, rstd, j->gamma, j->beta);
+    finish_row(j, row, buffer);
+  }
+  free(buffer);
+}
+
+static void backward_blocks(long begin, long end, int worker, void *context) {
+  (void)worker;
+  const struct job *j = context;
+  const kk_row_norm *norm = j->norm;
+  const int64_t n = norm->n;
+  float *buffers = allocate(3 * n);
+  for (long block = begin; block < end; block++) {
+    float *sums = j->partials + block * 2 * n;
+    memset(sums, 0, (size_t)(2 * n) * sizeof(float));
+    for (long row = block * j->block_rows; row < kk_min(norm->rows, (block + 1) * j->block_rows); row++) {
+      const float *x = row_in(j, j->x, row, buffers), *dy = row_in(j, j->dy, row, buffers + n);
+      const float *residual = row_in(j, j->residual, row, buffers + 2 * n);
+      float mean = norm->rms ? 0 : j->mean[row], means[2];
+      gradient_means(x, dy, n, mean, j->rstd[row], j->gamma, sums, sums + n, means);
+      if (norm->rms) means[0] = 0;
+      gradient(row_out(j, row, buffers), x, dy, residual, n, mean, j->rstd[row], j->gamma, means);
+      finish_row(j, row, buffers);
+    }
+  }
+  free(buffers);
+}
+
+// gamma and beta as f32, ones and zeros where absent.
+static float *affine(const kk_row_norm *norm) {
+  float *p = allocate(2 * norm->n);
+  for (int64_t i = 0; i < norm->n; i++) {
+    p[i] = 1;
+    p[norm->n + i] = 0;
+  }
+  if (norm->gamma) kk_load_f32(p, norm->gamma, norm->affine_type, norm->n, 1);
+  if (norm->beta) kk_load_f32(p + norm->n, norm->beta, norm->affine_type, norm->n, 1);
+  return p;
+}
+
+void kk_row_norm_forward(const kk_row_norm *norm, const void *x, void *y, float *mean, float *rstd) {
+  kk_require_f32_or_bf16("kk_row_norm_forward", norm->type);
+  float *parameters = affine(norm);
+  struct job j = {
+      .norm = norm, .x = x, .y = y, .mean = mean, .rstd = rstd, .gamma = parameters,
+      .beta = parameters + norm->n};
+  kk_parallel_for(norm->rows, kk_max(1, GRAIN / kk_max(1, norm->n)), forward_rows, &j);
+  free(parameters);
+}
+
+void kk_row_norm_backward(
+    const kk_row_norm *norm, const void *x, const float *mean, const float *rstd, const void *dy,
+    const void *residual, void *dx, float *dgamma, float *dbeta) {
+  kk_require_f32_or_bf16("kk_row_norm_backward", norm->type);
+  float *parameters = affine(norm);
+  struct job j = {
+      .norm = norm, .x = x, .dy = dy, .residual = residual, .y = dx, .mean = (float *)mean,
+      .rstd = (float *)rstd, .gamma = parameters, .beta = parameters + norm->n};
+  // Blocks for the sums over rows: enough to share out, few enough to store, by the shape alone.
+  int64_t floor_rows = kk_max(1, GRAIN / kk_max(1, norm->n));
+  j.block_rows = kk_max(floor_rows, kk_min(BLOCK_ROWS, kk_ceil_div(norm->rows, GRADIENT_BLOCKS)));
+  int64_t blocks = kk_ceil_div(norm->rows, j.block_rows);
+  j.partials = allocate(blocks * 2 * norm->n);
+  kk_parallel_for(blocks, 1, backward_blocks, &j);
+  for (int64_t i = 0; i < norm->n; i++) {
+    double sum[2] = {0, 0};
+    for (int64_t b = 0; b < blocks; b++) {
+      sum[0] += j.partials[b * 2 * norm->n + i];
+      sum[1] += j.partials[(b * 2 + 1) * norm->n + i];
+    }
+    if (dgamma) dgamma[i] = (float)sum[0];
+    if (dbeta) dbeta[i] = (float)sum[1];
+  }
+  free(j.partials);
+  free(parameters);
+}
