@@ -8,7 +8,7 @@
 #include "ckernels/types.h"
 
 // One clone per x86-64 level, chosen at load time. Clones cannot inline each other: hot loops live in one
-// KK_CLONES function whose helpers are KK_INLINE.
+// KK_CLONES function whose helpers are KK_INLINE. (clang 21 crashes if a clone shares its name with a struct tag.)
 #if defined(__x86_64__) && defined(__linux__)
 #define KK_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else

@@ -62,7 +62,7 @@ static void forward_rows(long begin, long end, int worker, void *context) {
 
 // dx = d (exp(x - log_sum) - floor)
 KK_CLONES static void gradient(float *dx, const float *x, long n, float log_sum, float d, float floor) {
-  KK_INDEPENDENT for (long i = 0; i < n; i++) dx[i] = d * (kk_expf(x[i] - log_sum) - floor);
+  KK_INDEPENDENT for (long i = 0; i < n; i++) dx[i] = d * (kk_exp_of_negative(x[i] - log_sum) - floor);
 }
 
 static void backward_rows(long begin, long end, int worker, void *context) {

@@ -137,6 +137,9 @@ static void backward_prepare(const struct job *j, int64_t n) {
   set_coefficients(j, n);
 }
 
+// With silu, dz waits in dx for the second pass, unless the residual lives there.
+static bool keeps_dz(const struct job *j) { return j->g->silu && j->y != j->residual; }
+
 static void backward_sums(const struct job *j, int64_t n, int64_t block) {
   const kk_group_norm *g = j->g;
   const struct kk_norm_slopes k = slopes(j, n);
@@ -144,7 +147,8 @@ static void backward_sums(const struct job *j, int64_t n, int64_t block) {
   int64_t p = block * BLOCK_PIXELS;
   fill(sums[0], 0, 3 * g->channels);
   kk_norm_gradient_sums(
-      pixel(j, j->x, n, p), pixel(j, j->dy, n, p), g->type, block_pixels(j, block), g->channels, &k, g->silu, sums);
+      pixel(j, j->x, n, p), pixel(j, j->dy, n, p), keeps_dz(j) ? (void *)pixel(j, j->y, n, p) : NULL, g->type,
+      block_pixels(j, block), g->channels, &k, g->silu, sums);
 }
 
 // With g' = gamma (1 + scale) and means over the group: dx = rstd (g' dz - mean(g' dz) - xh mean(g' dz xh)).
@@ -185,9 +189,10 @@ static void backward_apply(const struct job *j, int64_t n, int64_t block) {
   const kk_group_norm *g = j->g;
   const struct kk_norm_slopes k = slopes(j, n);
   int64_t p = block * BLOCK_PIXELS;
+  bool kept = keeps_dz(j);
   kk_norm_gradient_apply(
-      pixel(j, j->x, n, p), pixel(j, j->dy, n, p), j->residual ? pixel(j, j->residual, n, p) : NULL,
-      (void *)pixel(j, j->y, n, p), g->type, block_pixels(j, block), g->channels, &k, g->silu);
+      pixel(j, j->x, n, p), pixel(j, kept ? j->y : j->dy, n, p), j->residual ? pixel(j, j->residual, n, p) : NULL,
+      (void *)pixel(j, j->y, n, p), g->type, block_pixels(j, block), g->channels, &k, g->silu && !kept);
 }
 
 static void parameter_gradients(const struct job *j) {

@@ -56,44 +56,56 @@ KK_CLONES void kk_norm_apply(
   }
 }
 
-// Two pixels at a time; the slope needs registers of its own.
-#define GRADIENT_SUMS(T, LOAD, SLOPE)                                                                        \
+// Two pixels at a time. KEEP(at, d) stores dz or does nothing.
+#define GRADIENT_SUMS(T, LOAD, SLOPE, KEEP)                                                                  \
   {                                                                                                          \
     const T *row = x, *dy_row = dy;                                                                          \
+    T *out = dz_out;                                                                                         \
     long i = 0;                                                                                              \
-    for (; i + 2 <= pixels; i += 2, row += 2 * channels, dy_row += 2 * channels)                             \
+    for (; i + 2 <= pixels; i += 2) {                                                                        \
       KK_INDEPENDENT for (long c = 0; c < channels; c++) {                                                   \
         KK_CONTRACT                                                                                          \
         float x0 = LOAD(row[c]), x1 = LOAD(row[channels + c]);                                               \
         float d0 = LOAD(dy_row[c]) * SLOPE(x0 * a[c] + b[c]);                                                \
         float d1 = LOAD(dy_row[channels + c]) * SLOPE(x1 * a[c] + b[c]);                                     \
         float h0 = x0 * r[c] + m[c], h1 = x1 * r[c] + m[c];                                                  \
+        KEEP(c, d0);                                                                                         \
+        KEEP(channels + c, d1);                                                                              \
         s0[c] += d0 + d1;                                                                                    \
         s1[c] += d0 * h0 + d1 * h1;                                                                          \
         s2[c] += h0 + h1;                                                                                    \
       }                                                                                                      \
-    for (; i < pixels; i++, row += channels, dy_row += channels)                                             \
+      row += 2 * channels, dy_row += 2 * channels;                                                           \
+      if (out) out += 2 * channels;                                                                          \
+    }                                                                                                        \
+    if (i < pixels)                                                                                          \
       KK_INDEPENDENT for (long c = 0; c < channels; c++) {                                                   \
         float x0 = LOAD(row[c]), d0 = LOAD(dy_row[c]) * SLOPE(x0 * a[c] + b[c]);                             \
         float h0 = x0 * r[c] + m[c];                                                                         \
+        KEEP(c, d0);                                                                                         \
         s0[c] += d0;                                                                                         \
         s1[c] += d0 * h0;                                                                                    \
         s2[c] += h0;                                                                                         \
       }                                                                                                      \
   }
 #define ONE(Z) 1.0f
+#define DROP(AT, D)
+#define KEEP_F32(AT, D) out[AT] = D
+#define KEEP_BF16(AT, D) out[AT] = kk_to_bf16(D)
 
 KK_CLONES void kk_norm_gradient_sums(
-    const void *x, const void *dy, kk_dtype type, long pixels, long channels, const struct kk_norm_slopes *k,
-    bool silu, float *const sums[3]) {
+    const void *x, const void *dy, void *dz_out, kk_dtype type, long pixels, long channels,
+    const struct kk_norm_slopes *k, bool silu, float *const sums[3]) {
   const float *r = k->r, *m = k->m, *a = k->a, *b = k->b;
   float *s0 = sums[0], *s1 = sums[1], *s2 = sums[2];
   if (type == KK_BF16) {
-    if (silu) GRADIENT_SUMS(uint16_t, kk_from_bf16, kk_silu_slope)
-    else GRADIENT_SUMS(uint16_t, kk_from_bf16, ONE)
+    if (silu && dz_out) GRADIENT_SUMS(uint16_t, kk_from_bf16, kk_silu_slope, KEEP_BF16)
+    else if (silu) GRADIENT_SUMS(uint16_t, kk_from_bf16, kk_silu_slope, DROP)
+    else GRADIENT_SUMS(uint16_t, kk_from_bf16, ONE, DROP)
   } else {
-    if (silu) GRADIENT_SUMS(float, F32, kk_silu_slope)
-    else GRADIENT_SUMS(float, F32, ONE)
+    if (silu && dz_out) GRADIENT_SUMS(float, F32, kk_silu_slope, KEEP_F32)
+    else if (silu) GRADIENT_SUMS(float, F32, kk_silu_slope, DROP)
+    else GRADIENT_SUMS(float, F32, ONE, DROP)
   }
 }
 

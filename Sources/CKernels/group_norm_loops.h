@@ -15,12 +15,13 @@ struct kk_norm_slopes {
   const float *r, *m, *a, *b, *q, *s;
 };
 
-/// With dz = dy silu'(z) or dy: sums[0] += dz, sums[1] += dz xh, sums[2] += xh; each (channels).
+/// With dz = dy silu'(z) or dy: sums[0] += dz, sums[1] += dz xh, sums[2] += xh; each (channels). If `dz_out` is not
+/// NULL, dz is left there; it may be dy.
 void kk_norm_gradient_sums(
-    const void *x, const void *dy, kk_dtype type, long pixels, long channels, const struct kk_norm_slopes *k,
-    bool silu, float *const sums[3]);
+    const void *x, const void *dy, void *dz_out, kk_dtype type, long pixels, long channels,
+    const struct kk_norm_slopes *k, bool silu, float *const sums[3]);
 
-/// dx = dz a + x q + s (+ residual).
+/// dx = dz a + x q + s (+ residual); dz = dy silu'(z) if `silu`, else dy itself.
 void kk_norm_gradient_apply(
     const void *x, const void *dy, const void *residual, void *dx, kk_dtype type, long pixels, long channels,
     const struct kk_norm_slopes *k, bool silu);

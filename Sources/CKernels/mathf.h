@@ -39,6 +39,13 @@ KK_INLINE float kk_expf(float x) {
   return p * kk_pow2i(half) * kk_pow2i(k - half);
 }
 
+// exp of x <= 0 (or a little above) for normalised results: below 2^-126 it fades to 0.
+KK_INLINE float kk_exp_of_negative(float x) {
+  int32_t k;
+  float p = kk_exp_parts(x < -88.0f ? -88.0f : x, &k) + 1.0f;
+  return p * kk_pow2i(k);
+}
+
 KK_INLINE float kk_expm1f(float x) {
   KK_CONTRACT
   int32_t k;
@@ -91,7 +98,7 @@ KK_INLINE float kk_tanhf(float x) {
 }
 
 KK_INLINE float kk_sigmoidf(float x) {
-  float e = kk_expf(-__builtin_fabsf(x));
+  float e = kk_exp_of_negative(-__builtin_fabsf(x));
   float s = 1.0f / (1.0f + e);
   return x < 0.0f ? e * s : s;
 }
@@ -146,7 +153,7 @@ KK_INLINE float kk_siluf(float x) { return x * kk_sigmoidf(x); }
 
 // s(x) and s'(x) = s (1 - s), the latter without cancellation.
 KK_INLINE float kk_sigmoid_slope(float x, float *s) {
-  float e = kk_expf(-__builtin_fabsf(x)), r = 1.0f / (1.0f + e), er = e * r;
+  float e = kk_exp_of_negative(-__builtin_fabsf(x)), r = 1.0f / (1.0f + e), er = e * r;
   *s = x < 0.0f ? er : r;
   return er * r;
 }

@@ -11,7 +11,7 @@ KK_CLONES float kk_row_exp(float *y, const float *x, long n, float shift) {
   KK_REASSOCIATE
   float sum = 0;
   KK_INDEPENDENT for (long i = 0; i < n; i++) {
-    float e = kk_expf(x[i] - shift);
+    float e = kk_exp_of_negative(x[i] - shift);
     y[i] = e;
     sum += e;
   }
@@ -21,7 +21,7 @@ KK_CLONES float kk_row_exp(float *y, const float *x, long n, float shift) {
 KK_CLONES float kk_row_exp_sum(const float *x, long n, float shift) {
   KK_REASSOCIATE
   float sum = 0;
-  for (long i = 0; i < n; i++) sum += kk_expf(x[i] - shift);
+  for (long i = 0; i < n; i++) sum += kk_exp_of_negative(x[i] - shift);
   return sum;
 }
 
@@ -39,7 +39,7 @@ KK_CLONES float kk_row_dot(const float *a, const float *b, long n) {
 KK_CLONES void kk_row_softmax_gradient(
     float *dx, const float *y, const float *dy, long n, float scale, float mean, bool log) {
   if (log) {
-    KK_INDEPENDENT for (long i = 0; i < n; i++) dx[i] = scale * (dy[i] - kk_expf(y[i]) * mean);
+    KK_INDEPENDENT for (long i = 0; i < n; i++) dx[i] = scale * (dy[i] - kk_exp_of_negative(y[i]) * mean);
   } else {
     KK_INDEPENDENT for (long i = 0; i < n; i++) dx[i] = scale * (y[i] * (dy[i] - mean));
   }

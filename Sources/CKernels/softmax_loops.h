@@ -5,7 +5,7 @@
 /// Maximum, NaN if any is; n > 0.
 float kk_row_max(const float *x, long n);
 
-/// y = exp(x - shift); returns the sum.
+/// y = exp(x - shift), shift being the maximum; returns the sum.
 float kk_row_exp(float *y, const float *x, long n, float shift);
 
 /// Sum of exp(x - shift).

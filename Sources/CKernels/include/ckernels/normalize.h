@@ -38,8 +38,8 @@ typedef struct {
   float *dscale, *dshift, *dinput;  // (samples, channels); dinput = sum over pixels of dx before `residual`
 } kk_group_norm_gradients;
 
-/// dx = gradient through the normalisation of dy, plus `residual` (same shape) if not NULL. dx may be dy or residual.
-/// dinput is the gradient of input_bias and, summed over samples, of a bias of the convolution that made x.
+/// dx = gradient through the normalisation of dy, plus `residual` (same shape) if not NULL. dx may be dy or residual,
+/// not x. dinput is the gradient of input_bias and, summed over samples, of a bias of the convolution that made x.
 void kk_group_norm_backward(
     const kk_group_norm *norm, const void *x, const float *mean, const float *rstd, const void *dy,
     const void *residual, void *dx, const kk_group_norm_gradients *gradients);
@@ -61,7 +61,7 @@ typedef struct {
 /// y may be x. mean and rstd (rows) are for the gradient; mean is not written, and may be NULL, for RMS.
 void kk_row_norm_forward(const kk_row_norm *norm, const void *x, void *y, float *mean, float *rstd);
 
-/// dx = gradient of dy, plus `residual` if not NULL; dx may be dy or residual. dgamma, dbeta (n), or NULL.
+/// dx = gradient of dy, plus `residual` if not NULL; dx may be x, dy or residual. dgamma, dbeta (n), or NULL.
 void kk_row_norm_backward(
     const kk_row_norm *norm, const void *x, const float *mean, const float *rstd, const void *dy,
     const void *residual, void *dx, float *dgamma, float *dbeta);
