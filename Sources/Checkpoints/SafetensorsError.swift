@@ -1,3 +1,5 @@
+import KalsaeTensors
+
 /// Why a safetensors file cannot be read or written: the file, the tensor where one is to blame, and the fault.
 public struct SafetensorsError: Error, Equatable, Sendable, CustomStringConvertible {
   public let path: String
@@ -20,6 +22,8 @@ public struct SafetensorsError: Error, Equatable, Sendable, CustomStringConverti
     case unusedBytes(Range<Int>)
     case duplicateKey
     case missingKey
+    /// Asked for as another type, or (nil) as the tensor type of the same bits, which does not exist.
+    case notConvertible(SafetensorsDType, to: DType?)
     case badShardName(String)
     /// The index places the tensor in this file, which does not hold it.
     case notInShard(String)
@@ -63,6 +67,8 @@ extension SafetensorsError.Problem {
       return "bytes \(range.lowerBound) to \(range.upperBound) of the data belong to no tensor" + damaged
     case .duplicateKey: return "named twice"
     case .missingKey: return "not in this file"
+    case .notConvertible(let found, let dtype?): return "\(found.rawValue) does not convert to \(dtype)"
+    case .notConvertible(let found, nil): return "there is no tensor type for \(found.rawValue)"
     case .badShardName(let name):
       return "the index names '\(JSON.shown(name))', which is not a plain file name"
     case .notInShard(let shard): return "the index places it in '\(shard)', which does not hold it"

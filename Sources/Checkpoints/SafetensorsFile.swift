@@ -17,31 +17,31 @@ public struct SafetensorsFile: Sendable {
   public let names: [String]
   /// The `__metadata__` of the file; of shards, what their files agree on or only one states.
   public let metadata: [String: String]
-  private let tensors: [String: (tensor: SafetensorsTensor, file: MappedFile)]
+  private let entries: [String: (tensor: SafetensorsTensor, file: MappedFile)]
 
   public init(path: String) throws(SafetensorsError) {
     let files = try path.hasSuffix(".json") ? Self.openShards(index: path) : [Self.open(path)]
-    var tensors: [String: (tensor: SafetensorsTensor, file: MappedFile)] = [:]
+    var entries: [String: (tensor: SafetensorsTensor, file: MappedFile)] = [:]
     var metadata: [String: String] = [:], disputed: Set<String> = []
     for (header, file) in files {
-      for tensor in header.tensors { tensors[tensor.name] = (tensor, file) }
+      for tensor in header.tensors { entries[tensor.name] = (tensor, file) }
       for (key, value) in header.metadata {
         if let other = metadata.updateValue(value, forKey: key), other != value { disputed.insert(key) }
       }
     }
     self.path = path
-    self.tensors = tensors
+    self.entries = entries
     self.metadata = metadata.filter { !disputed.contains($0.key) }
-    names = tensors.keys.sorted(by: JSON.ascending)
+    names = entries.keys.sorted(by: JSON.ascending)
   }
 
   /// What the header says of `name`; nil when the checkpoint has no such tensor.
-  public subscript(name: String) -> SafetensorsTensor? { tensors[name]?.tensor }
+  public subscript(name: String) -> SafetensorsTensor? { entries[name]?.tensor }
 
   /// The bytes of a tensor, without a copy; holding them holds the mapping. Their address need not be a multiple of
   /// the element's size in files of other writers.
   public func bytes(of name: String) throws(SafetensorsError) -> MappedBytes {
-    guard let entry = tensors[name] else { throw SafetensorsError(path, key: name, .missingKey) }
+    guard let entry = entries[name] else { throw SafetensorsError(path, key: name, .missingKey) }
     return MappedBytes(file: entry.file, range: entry.tensor.range)
   }
 
