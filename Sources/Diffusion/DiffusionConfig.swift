@@ -78,8 +78,8 @@ public struct DiffusionConfig: Sendable, Hashable {
       let path = SamplingPath(schedule, timesteps: timesteps)
       return SamplingLoop(DDPMSampler(variance: variance), path, denoiser(network), from: x, noise: noise)
     case .ddim:
-      // diffusers' DDIM goes from t to t - T / steps whatever the spacing: its numbers are worth more than a level
-      // that fits, and for the default spacing the two are one.
+      // As diffusers' DDIM, which goes from t to t - T / steps whatever the spacing, so that a model folder gives
+      // the same samples here and there. With the leading spacing that is the next timestep of the list.
       let path = SamplingPath(
         schedule, timesteps: timesteps, stride: self.timesteps / steps,
         finalAlphaBar: setAlphaToOne ? 1 : schedule.alphaBar[0])

@@ -9,7 +9,7 @@ func isClose(_ a: Double, _ b: Double, _ tolerance: Double) -> Bool { abs(a - b)
 func relativeError(_ values: [Double], _ reference: [Double]) -> Double {
   guard values.count == reference.count else { return .infinity }
   let difference = zip(values, reference).reduce(0.0) { $1.0.isNaN ? .infinity : max($0, abs($1.0 - $1.1)) }
-  return difference / (reference.map(abs).max() ?? 1)
+  return difference == 0 ? 0 : difference / (reference.map(abs).max() ?? 1)
 }
 
 func relativeError(_ values: [Float], _ reference: [Double]) -> Double {
