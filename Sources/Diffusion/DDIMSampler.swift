@@ -12,7 +12,7 @@ public struct DDIMSampler: Sampler, Hashable {
   public let useClippedModelOutput: Bool
 
   public init(eta: Double = 0, useClippedModelOutput: Bool = false) {
-    precondition(Self.etaRange.contains(eta), "DDIMSampler: eta \(eta) is outside \(Self.etaRange)")
+    require(Self.etaRange.contains(eta), "DDIMSampler: eta \(eta) is outside \(Self.etaRange)")
     self.eta = eta
     self.useClippedModelOutput = useClippedModelOutput
   }

@@ -25,7 +25,7 @@ public struct Denoiser {
       // A scalar: its value is no part of the plan.
       let timesteps = Tensor(Double(t), .int32).broadcast(to: [x.shape[0]])
       let output = network(x, timesteps).cast(to: x.dtype)
-      precondition(
+      require(
         output.shape == x.shape, "Denoiser: the network turned \(x.shape) into \(output.shape)")
       let (x0, eps) = prediction.estimates(schedule, t)
       return Output(x0: x * x0.x + output * x0.output, eps: x * eps.x + output * eps.output)

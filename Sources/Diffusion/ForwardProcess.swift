@@ -49,7 +49,7 @@ public struct Posterior: Sendable, Hashable {
 ///
 /// The table is a graph input, so that the numbers are no part of the plan.
 func perSample(_ table: [Double], _ timesteps: Tensor, like x: Tensor) -> Tensor {
-  precondition(
+  require(
     timesteps.shape == [x.shape[0]], "timesteps \(timesteps.shape) do not fit samples of shape \(x.shape)")
   let ones = [Int](repeating: 1, count: x.rank - 1)
   return Tensor(table.map(Float.init)).gathered(timesteps)

@@ -3,6 +3,7 @@
 #else
   import Darwin
 #endif
+import KalsaeTensors
 
 /// How much of the data and of the noise is left at each timestep: `x_t = alpha_t x_0 + sigma_t eps`.
 ///
@@ -20,8 +21,8 @@ public struct NoiseSchedule: Sendable, Hashable {
 
   /// The schedule of these variances, each in (0, 1).
   public init(beta: [Double]) {
-    precondition(!beta.isEmpty, "NoiseSchedule: no timesteps")
-    precondition(beta.allSatisfy { $0 > 0 && $0 < 1 }, "NoiseSchedule: every beta must lie in (0, 1)")
+    require(!beta.isEmpty, "NoiseSchedule: no timesteps")
+    require(beta.allSatisfy { $0 > 0 && $0 < 1 }, "NoiseSchedule: every beta must lie in (0, 1)")
     self.beta = beta
     var product = 1.0
     alphaBar = beta.map { beta in

@@ -25,7 +25,7 @@ public struct NoiseSource {
 
   public func callAsFunction(_ shape: Shape, at position: Int) -> Tensor {
     let noise = draw(shape, position)
-    precondition(noise.shape == shape, "NoiseSource: noise \(noise.shape) for a sample of \(shape)")
+    require(noise.shape == shape, "NoiseSource: noise \(noise.shape) for a sample of \(shape)")
     return noise
   }
 }
@@ -62,7 +62,7 @@ public struct SamplingLoop: Sequence {
     _ sampler: any Sampler, _ path: SamplingPath, _ denoiser: Denoiser, from x: Tensor, at first: Int = 0,
     noise: NoiseSource
   ) {
-    precondition(path.indices.contains(first), "SamplingLoop: position \(first) of \(path.count)")
+    require(path.indices.contains(first), "SamplingLoop: position \(first) of \(path.count)")
     self.sampler = sampler
     self.path = path
     self.denoiser = denoiser

@@ -1,3 +1,5 @@
+import KalsaeTensors
+
 /// How the timesteps of a sampler are chosen among those of training (arXiv 2305.08891, table 2).
 public enum TimestepSpacing: String, Sendable, CaseIterable, DiffusersNamed {
   /// 0, r, 2r, ... with r = floor(T / steps); the only one that `stepsOffset` shifts.
@@ -53,7 +55,7 @@ public struct SamplingPath: Sendable, Hashable, RandomAccessCollection {
   /// Each step leads to the next timestep of the list, or, given a `stride`, from t to t - stride. The two differ
   /// where the list is not evenly spaced; then only the first hands the network exactly the level it is told.
   public init(_ schedule: NoiseSchedule, timesteps: [Int], stride: Int? = nil, finalAlphaBar: Double = 1) {
-    precondition(
+    require(
       zip(timesteps, timesteps.dropFirst()).allSatisfy(>), "SamplingPath: timesteps must be descending")
     let next = stride.map { stride in timesteps.map { $0 - stride } } ?? timesteps.dropFirst() + [-1]
     transitions = zip(timesteps, next).map { t, s in

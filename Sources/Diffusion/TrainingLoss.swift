@@ -19,7 +19,7 @@ public struct TrainingLoss: Sendable, Hashable {
     _ schedule: NoiseSchedule, _ prediction: Prediction = .epsilon, distance: Distance = .mse,
     minSNRGamma: Double? = nil
   ) {
-    precondition(minSNRGamma.map { $0 > 0 } ?? true, "TrainingLoss: the min-SNR gamma must be positive")
+    require(minSNRGamma.map { $0 > 0 } ?? true, "TrainingLoss: the min-SNR gamma must be positive")
     self.schedule = schedule
     self.prediction = prediction
     self.distance = distance
@@ -42,7 +42,7 @@ public struct TrainingLoss: Sendable, Hashable {
   {
     let x0 = x0.cast(to: .float32)
     let output = network(schedule.diffuse(x0, eps, to: timesteps), timesteps).cast(to: .float32)
-    precondition(
+    require(
       output.shape == x0.shape, "TrainingLoss: the network turned \(x0.shape) into \(output.shape)")
     let samples = measure(output - target(x0, eps, timesteps)).mean(Array(1..<x0.rank))  // (N)
     return (weight.map { samples * perSample($0, timesteps, like: samples) } ?? samples).mean()
