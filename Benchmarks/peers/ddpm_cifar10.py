@@ -21,8 +21,14 @@ from diffusers import DDPMScheduler, UNet2DModel
 
 def unet(dropout):
     model = UNet2DModel(
-        sample_size=32, in_channels=3, out_channels=3, layers_per_block=2, dropout=dropout,
-        block_out_channels=(128, 256, 256, 256), attention_head_dim=None, norm_num_groups=32,
+        sample_size=32,
+        in_channels=3,
+        out_channels=3,
+        layers_per_block=2,
+        dropout=dropout,
+        block_out_channels=(128, 256, 256, 256),
+        attention_head_dim=None,
+        norm_num_groups=32,
         down_block_types=("DownBlock2D", "AttnDownBlock2D", "DownBlock2D", "DownBlock2D"),
         up_block_types=("UpBlock2D", "UpBlock2D", "AttnUpBlock2D", "UpBlock2D"),
     )
@@ -75,10 +81,16 @@ def sample_step(model, options):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("mode", choices=["train", "sample"])
-    parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32",
-                        help="bfloat16 is autocast with float32 weights")
+    parser.add_argument(
+        "--precision",
+        choices=["float32", "bfloat16"],
+        default="float32",
+        help="bfloat16 is autocast with float32 weights",
+    )
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeat", type=int, default=5, help="timed steps, after --warm-up")
@@ -102,12 +114,23 @@ def main():
         start = time.perf_counter()
         step()
         seconds.append(time.perf_counter() - start)
-    print(json.dumps({
-        "workload": f"ddpm-cifar10-{options.mode}", "precision": options.precision, "threads": options.threads,
-        "repeats": options.repeat, "best_s": min(seconds), "median_s": statistics.median(seconds),
-        "peak_rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-        "batch": options.batch, "parameters": parameters, "layout": options.layout, "torch": torch.__version__,
-    }))
+    print(
+        json.dumps(
+            {
+                "workload": f"ddpm-cifar10-{options.mode}",
+                "precision": options.precision,
+                "threads": options.threads,
+                "repeats": options.repeat,
+                "best_s": min(seconds),
+                "median_s": statistics.median(seconds),
+                "peak_rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+                "batch": options.batch,
+                "parameters": parameters,
+                "layout": options.layout,
+                "torch": torch.__version__,
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

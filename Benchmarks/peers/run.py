@@ -2,8 +2,9 @@
 """Kalsae against PyTorch with diffusers, on one machine, in turns.
 
 Makes a virtual environment outside the repository on first use, then alternates `kalsae bench` with
-ddpm_cifar10.py, and prints the ratios of the best and the median time and of the peak memory. PyTorch runs in
-both memory layouts and the faster one counts. Run nothing else meanwhile.
+ddpm_cifar10.py, and prints both programs' best and median time, how many times as fast Kalsae is by either,
+and the peak memory of both. PyTorch runs in both memory layouts and the faster one counts. Run nothing else
+meanwhile: two threads on two cores lose far more than their share to a third program.
 """
 
 import argparse
@@ -40,7 +41,9 @@ def python_of(folder):
 def find_kalsae(given):
     kalsae = given or ROOT / ".build" / "release" / "kalsae"
     if not pathlib.Path(kalsae).exists():
-        sys.exit(f"run.py: no {kalsae}: run `swift build -c release --product kalsae`, or name it with --kalsae")
+        sys.exit(
+            f"run.py: no {kalsae}: run `swift build -c release --product kalsae`, or name it with --kalsae"
+        )
     return str(kalsae)
 
 
@@ -80,27 +83,43 @@ def compare(mode, precision, options, python, kalsae):
     rival = min(("channels_last", "contiguous"), key=lambda name: kept[name]["best_s"])
     ours, theirs = kept["kalsae"], kept[rival]
     return {
-        "workload": f"ddpm-cifar10-{mode}", "precision": precision, "threads": options.threads,
-        "rounds": options.rounds, "repeats": options.repeat, "torch": runs[rival][0]["torch"],
-        "kalsae": ours, "pytorch": theirs, "pytorch_layout": rival,
+        "workload": f"ddpm-cifar10-{mode}",
+        "precision": precision,
+        "threads": options.threads,
+        "rounds": options.rounds,
+        "repeats": options.repeat,
+        "torch": runs[rival][0]["torch"],
+        "kalsae": ours,
+        "pytorch": theirs,
+        "pytorch_layout": rival,
         "pytorch_by_layout": {name: kept[name] for name in ("channels_last", "contiguous")},
-        "ratio_best": theirs["best_s"] / ours["best_s"], "ratio_median": theirs["median_s"] / ours["median_s"],
+        "ratio_best": theirs["best_s"] / ours["best_s"],
+        "ratio_median": theirs["median_s"] / ours["median_s"],
         "ratio_rss": ours["peak_rss_mib"] / theirs["peak_rss_mib"],
         "required": REQUIRED.get((mode, precision)),
     }
 
 
 def table(results):
-    head = f"{'workload':22} {'precision':9} {'kalsae s':>15} {'PyTorch s':>15} {'times as fast':>15} {'peak MiB':>13}"
-    lines = [head + "  PyTorch's layout"]
+    """One line for each result; pairs are best and median, but Kalsae and PyTorch for the memory."""
+    rows = [
+        ["workload", "precision", "kalsae s", "PyTorch s", "times as fast", "peak MiB", "PyTorch's layout"]
+    ]
     for r in results:
-        k, p = r["kalsae"], r["pytorch"]
-        lines.append(
-            f"{r['workload']:22} {r['precision']:9} {k['best_s']:7.3f} {k['median_s']:7.3f} {p['best_s']:7.3f}"
-            f" {p['median_s']:7.3f} {r['ratio_best']:7.2f} {r['ratio_median']:7.2f} {k['peak_rss_mib']:6.0f}"
-            f" {p['peak_rss_mib']:6.0f}  {r['pytorch_layout']}"
+        ours, theirs = r["kalsae"], r["pytorch"]
+        rows.append(
+            [
+                r["workload"],
+                r["precision"],
+                f"{ours['best_s']:.3f} {ours['median_s']:.3f}",
+                f"{theirs['best_s']:.3f} {theirs['median_s']:.3f}",
+                f"{r['ratio_best']:.2f} {r['ratio_median']:.2f}",
+                f"{ours['peak_rss_mib']:.0f} {theirs['peak_rss_mib']:.0f}",
+                r["pytorch_layout"],
+            ]
         )
-    return "\n".join(lines + ["each pair: best and median, but Kalsae and PyTorch for the peak resident memory"])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
 
 
 def failures(results):
@@ -113,16 +132,22 @@ def failures(results):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--workload", nargs="+", choices=["train", "sample"], default=["train", "sample"])
-    parser.add_argument("--precision", nargs="+", choices=["float32", "bfloat16"], default=["float32", "bfloat16"])
+    parser.add_argument(
+        "--precision", nargs="+", choices=["float32", "bfloat16"], default=["float32", "bfloat16"]
+    )
     parser.add_argument("--rounds", type=int, default=3, help="turns of each program")
     parser.add_argument("--repeat", type=int, default=5, help="timed steps a turn")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--kalsae", help="the program; default .build/release/kalsae")
     parser.add_argument("--venv", type=pathlib.Path, default=CACHE / "venv")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    parser.add_argument("--check", action="store_true", help="exit 1 if a training step misses its requirement")
+    parser.add_argument(
+        "--check", action="store_true", help="exit 1 if a training step misses its requirement"
+    )
     options = parser.parse_args()
     kalsae, python = find_kalsae(options.kalsae), python_of(options.venv)
     results = [compare(m, p, options, python, kalsae) for m in options.workload for p in options.precision]

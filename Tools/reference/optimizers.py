@@ -18,9 +18,18 @@ OPTIMIZERS = {
     "adam_l2": (torch.optim.Adam, dict(lr=0.01, betas=(0.8, 0.99), eps=1e-6, weight_decay=0.1)),
     "adamw": (torch.optim.AdamW, dict(lr=0.02, betas=(0.9, 0.99), eps=1e-8, weight_decay=0.05)),
     "sgd": (torch.optim.SGD, dict(lr=0.1, momentum=0.0, weight_decay=0.0, nesterov=False, dampening=0.0)),
-    "sgd_momentum": (torch.optim.SGD, dict(lr=0.05, momentum=0.9, weight_decay=0.0, nesterov=False, dampening=0.0)),
-    "sgd_dampening": (torch.optim.SGD, dict(lr=0.05, momentum=0.9, weight_decay=0.0, nesterov=False, dampening=0.5)),
-    "sgd_nesterov": (torch.optim.SGD, dict(lr=0.05, momentum=0.9, weight_decay=0.02, nesterov=True, dampening=0.0)),
+    "sgd_momentum": (
+        torch.optim.SGD,
+        dict(lr=0.05, momentum=0.9, weight_decay=0.0, nesterov=False, dampening=0.0),
+    ),
+    "sgd_dampening": (
+        torch.optim.SGD,
+        dict(lr=0.05, momentum=0.9, weight_decay=0.0, nesterov=False, dampening=0.5),
+    ),
+    "sgd_nesterov": (
+        torch.optim.SGD,
+        dict(lr=0.05, momentum=0.9, weight_decay=0.02, nesterov=True, dampening=0.0),
+    ),
 }
 
 
@@ -36,7 +45,9 @@ def gradients(dtype=torch.float32):
 
 def trajectory(kind, options, dtype):
     """{name: (STEPS + 1, ...)}: the parameters before the first and after every step."""
-    parameters = {n: torch.nn.Parameter(normal(s, seed=10 + i).to(dtype)) for i, (n, s) in enumerate(SHAPES.items())}
+    parameters = {
+        n: torch.nn.Parameter(normal(s, seed=10 + i).to(dtype)) for i, (n, s) in enumerate(SHAPES.items())
+    }
     optimizer = kind(parameters.values(), **options)
     history = {name: [p.detach().clone()] for name, p in parameters.items()}
     recorded = gradients(dtype)
@@ -101,7 +112,8 @@ def averages(tensors, cases):
             decays.append(ema.cur_decay_value)
             shadow.append(ema.shadow_params[0].clone())
         tensors |= {
-            f"{case}.parameter": values, f"{case}.average": torch.stack(shadow),
+            f"{case}.parameter": values,
+            f"{case}.average": torch.stack(shadow),
             f"{case}.decay": torch.tensor(decays, dtype=torch.float64),
         }
         cases[case] = {"op": "ema", "decay": decay}

@@ -20,8 +20,13 @@ SHAPE = (2, 3, 8, 8)
 
 def model():
     unet = UNet2DModel(
-        sample_size=8, layers_per_block=1, block_out_channels=(4, 8), norm_num_groups=2, attention_head_dim=None,
-        down_block_types=("DownBlock2D", "AttnDownBlock2D"), up_block_types=("AttnUpBlock2D", "UpBlock2D"),
+        sample_size=8,
+        layers_per_block=1,
+        block_out_channels=(4, 8),
+        norm_num_groups=2,
+        attention_head_dim=None,
+        down_block_types=("DownBlock2D", "AttnDownBlock2D"),
+        up_block_types=("AttnUpBlock2D", "UpBlock2D"),
     )
     randomise(unet, seed=7)
     return unet.eval()

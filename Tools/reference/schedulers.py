@@ -34,15 +34,31 @@ DDIM = (
     [(dict(beta_schedule=schedule), 10, 0.0) for schedule in SCHEDULES]
     + [(dict(beta_schedule=schedule), 10, 1.0) for schedule in SCHEDULES]
     + [(dict(), 10, 0.5)]
-    + [(dict(prediction_type=p, clip_sample=clip), 10, 0.0) for p in PREDICTIONS[1:] for clip in (True, False)]
+    + [
+        (dict(prediction_type=p, clip_sample=clip), 10, 0.0)
+        for p in PREDICTIONS[1:]
+        for clip in (True, False)
+    ]
     + [(dict(prediction_type=p, clip_sample=False), 10, 0.5) for p in PREDICTIONS]
     + [(dict(clip_sample=False), 10, 0.0)]
     + [(dict(timestep_spacing=spacing), 10, 0.0) for spacing in ("trailing", "linspace")]
     + [(dict(timestep_spacing=spacing), 7, 0.0) for spacing in ("leading", "trailing", "linspace")]
     + [(dict(set_alpha_to_one=False), 10, eta) for eta in (0.0, 0.5)]
     # the scheduler of Stable Diffusion
-    + [(dict(set_alpha_to_one=False, steps_offset=1, clip_sample=False, beta_schedule="scaled_linear",
-             beta_start=0.00085, beta_end=0.012), 10, 0.0)]
+    + [
+        (
+            dict(
+                set_alpha_to_one=False,
+                steps_offset=1,
+                clip_sample=False,
+                beta_schedule="scaled_linear",
+                beta_start=0.00085,
+                beta_end=0.012,
+            ),
+            10,
+            0.0,
+        )
+    ]
     + [(dict(), 50, eta) for eta in (0.0, 0.5)]
     + [(dict(num_train_timesteps=100), 100, 0.0)]
 )
@@ -80,7 +96,9 @@ def make(kind, config, dtype):
         del config["beta_schedule"]
     scheduler = kind(**config)
     if dtype == torch.float64:
-        scheduler.betas = exact_betas(dict(scheduler.config) | ({"beta_schedule": schedule} if schedule else {}))
+        scheduler.betas = exact_betas(
+            dict(scheduler.config) | ({"beta_schedule": schedule} if schedule else {})
+        )
         scheduler.alphas = 1 - scheduler.betas
         scheduler.alphas_cumprod = scheduler.alphas.cumprod(0)
         scheduler.one = torch.tensor(1.0, dtype=dtype)
@@ -122,7 +140,7 @@ def sequences(kind, cases):
         noise = normal((steps, *SHAPE), seed=1000 + number)
         x, x0, times = run(make(kind, config, torch.float32), steps, eta, noise, torch.float32)
         exact, _, _ = run(make(kind, config, torch.float64), steps, eta, noise, torch.float64)
-        error = max(relative_error(a, b) for a, b in zip(x, exact))
+        error = max(relative_error(a, b) for a, b in zip(x, exact, strict=True))
         assert error < 1e-4, (name, error)
         print(f"{name}: {config} {steps} steps, eta {eta}: float32 within {error:.1e} of float64")
         tensors |= {f"{name}.x": x, f"{name}.x_exact": exact, f"{name}.x0": x0}
@@ -133,8 +151,15 @@ def sequences(kind, cases):
         del full["trained_betas"]
         entries.append(
             dict(
-                name=name, scheduler=kind.__name__, file=f"{family}.safetensors", config=full, steps=steps, eta=eta,
-                timesteps=[t for t, _ in times], previous_timesteps=[p for _, p in times], shape=list(SHAPE),
+                name=name,
+                scheduler=kind.__name__,
+                file=f"{family}.safetensors",
+                config=full,
+                steps=steps,
+                eta=eta,
+                timesteps=[t for t, _ in times],
+                previous_timesteps=[p for _, p in times],
+                shape=list(SHAPE),
                 float32_error=float(f"{error:.1e}"),
             )
         )

@@ -33,9 +33,17 @@ VARIANTS = {
     # the strided convolution, sine before cosine, another epsilon.
     "cifar10": (
         dict(
-            sample_size=16, block_out_channels=[4, 8, 8, 8], layers_per_block=1, norm_num_groups=2,
-            attention_head_dim=None, downsample_padding=0, flip_sin_to_cos=False, freq_shift=1, norm_eps=1e-6,
-            act_fn="silu", dropout=0.1,
+            sample_size=16,
+            block_out_channels=[4, 8, 8, 8],
+            layers_per_block=1,
+            norm_num_groups=2,
+            attention_head_dim=None,
+            downsample_padding=0,
+            flip_sin_to_cos=False,
+            freq_shift=1,
+            norm_eps=1e-6,
+            act_fn="silu",
+            dropout=0.1,
             down_block_types=["DownBlock2D", "AttnDownBlock2D", "DownBlock2D", "DownBlock2D"],
             up_block_types=["UpBlock2D", "UpBlock2D", "AttnUpBlock2D", "UpBlock2D"],
         ),
@@ -45,9 +53,16 @@ VARIANTS = {
     ),
     # improved-diffusion style: scale and shift from the time embedding, classes, several heads.
     "scale-shift-class": (
-        PLAIN | dict(
-            sample_size=8, layers_per_block=1, norm_num_groups=4, block_out_channels=[8, 12],
-            time_embedding_dim=24, attention_head_dim=4, resnet_time_scale_shift="scale_shift", num_class_embeds=10,
+        PLAIN
+        | dict(
+            sample_size=8,
+            layers_per_block=1,
+            norm_num_groups=4,
+            block_out_channels=[8, 12],
+            time_embedding_dim=24,
+            attention_head_dim=4,
+            resnet_time_scale_shift="scale_shift",
+            num_class_embeds=10,
         ),
         (3, 8, 8),
         [0, 37, 999],
@@ -55,10 +70,19 @@ VARIANTS = {
     ),
     # One channel, not square, and resampling inside the residual blocks, in both kinds of block.
     "resnet-resample": (
-        PLAIN | dict(
-            sample_size=[12, 8], in_channels=1, out_channels=1, layers_per_block=1, norm_num_groups=2,
-            block_out_channels=[4, 4, 8], time_embedding_dim=16, add_attention=False, attention_head_dim=2,
-            downsample_type="resnet", upsample_type="resnet",
+        PLAIN
+        | dict(
+            sample_size=[12, 8],
+            in_channels=1,
+            out_channels=1,
+            layers_per_block=1,
+            norm_num_groups=2,
+            block_out_channels=[4, 4, 8],
+            time_embedding_dim=16,
+            add_attention=False,
+            attention_head_dim=2,
+            downsample_type="resnet",
+            upsample_type="resnet",
             down_block_types=["ResnetDownsampleBlock2D", "AttnDownBlock2D", "DownBlock2D"],
             up_block_types=["UpBlock2D", "AttnUpBlock2D", "ResnetUpsampleBlock2D"],
         ),
@@ -69,11 +93,22 @@ VARIANTS = {
     # What is left of the configuration: centred input, scaled middle block, its own number of groups in the
     # middle attention, the class as a second timestep, more channels out than in.
     "class-timestep": (
-        PLAIN | dict(
-            sample_size=[6, 14], in_channels=2, out_channels=4, layers_per_block=1, norm_num_groups=2,
-            block_out_channels=[4, 8], time_embedding_dim=24, attention_head_dim=8, center_input_sample=True,
-            mid_block_scale_factor=2**0.5, resnet_time_scale_shift="scale_shift", attn_norm_num_groups=2,
-            class_embed_type="timestep", act_fn="gelu",
+        PLAIN
+        | dict(
+            sample_size=[6, 14],
+            in_channels=2,
+            out_channels=4,
+            layers_per_block=1,
+            norm_num_groups=2,
+            block_out_channels=[4, 8],
+            time_embedding_dim=24,
+            attention_head_dim=8,
+            center_input_sample=True,
+            mid_block_scale_factor=2**0.5,
+            resnet_time_scale_shift="scale_shift",
+            attn_norm_num_groups=2,
+            class_embed_type="timestep",
+            act_fn="gelu",
         ),
         (2, 6, 14),
         [100, 900],
@@ -81,9 +116,14 @@ VARIANTS = {
     ),
     # score_sde: random Fourier features of log(sigma), and the output divided by sigma.
     "fourier": (
-        PLAIN | dict(
-            sample_size=8, layers_per_block=1, norm_num_groups=2, block_out_channels=[4, 8],
-            time_embedding_dim=16, time_embedding_type="fourier",
+        PLAIN
+        | dict(
+            sample_size=8,
+            layers_per_block=1,
+            norm_num_groups=2,
+            block_out_channels=[4, 8],
+            time_embedding_dim=16,
+            time_embedding_type="fourier",
         ),
         (2, 8, 8),
         [0.75, 1.5],
@@ -91,10 +131,17 @@ VARIANTS = {
     ),
     # A table of timestep embeddings, a ready-made class embedding, no middle block.
     "learned": (
-        PLAIN | dict(
-            sample_size=8, layers_per_block=1, norm_num_groups=2, block_out_channels=[4, 8],
-            time_embedding_dim=16, time_embedding_type="learned", num_train_timesteps=20,
-            class_embed_type="identity", mid_block_type=None,
+        PLAIN
+        | dict(
+            sample_size=8,
+            layers_per_block=1,
+            norm_num_groups=2,
+            block_out_channels=[4, 8],
+            time_embedding_dim=16,
+            time_embedding_type="learned",
+            num_train_timesteps=20,
+            class_embed_type="identity",
+            mid_block_type=None,
         ),
         (2, 8, 8),
         [0, 19],
