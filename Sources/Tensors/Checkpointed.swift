@@ -13,8 +13,14 @@ public func checkpointed(_ body: () throws -> [Tensor]) rethrows -> [Tensor] {
   let order = postOrder(results, isLeaf: isOutside)
   for node in order where !isOutside(node) {
     for input in node.inputs where isOutside(input.node) && seen.insert(TensorKey(input)).inserted {
+      // Literals are not worth a barrier.
+      if case .scalar = input.node.leaf, input.node.serial > start { continue }
       boundary.append(input)
     }
+  }
+  // A result that was there before the call is its own boundary.
+  for result in results where isOutside(result.node) && seen.insert(TensorKey(result)).inserted {
+    boundary.append(result)
   }
   let op = Checkpoint(resultCount: results.count)
   return apply(op, results + boundary)
@@ -43,12 +49,8 @@ public struct Checkpoint: Op {
 
   public func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] { Array(inputs.prefix(resultCount)) }
 
-  public func vjp(_ cotangents: [Tensor?], inputs: [Tensor], outputs: [Tensor]) -> [Tensor?] {
-    recomputedVJP(cotangents, inputs: inputs)
-  }
-
   /// The cotangents of the boundary through a second copy of the region that starts behind barriers.
-  func recomputedVJP(_ cotangents: [Tensor?], inputs: [Tensor]) -> [Tensor?] {
+  public func vjp(_ cotangents: [Tensor?], inputs: [Tensor], outputs: [Tensor]) -> [Tensor?] {
     let results = Array(inputs.prefix(resultCount)), boundary = Array(inputs.dropFirst(resultCount))
     let arrived = cotangents.compactMap { $0 }
     var copies: [TensorKey: Tensor] = [:]

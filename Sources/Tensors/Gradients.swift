@@ -71,9 +71,7 @@ package func pullback(
     guard received.contains(where: { $0 != nil }) else { continue }
     let node = order[index]
     let outputs = node.specs.indices.map { Tensor(node: node, index: $0) }
-    let shares =
-      (node.op as? Checkpoint)?.recomputedVJP(received, inputs: inputs[index])
-      ?? node.op.vjp(received, inputs: inputs[index], outputs: outputs)
+    let shares = node.op.vjp(received, inputs: inputs[index], outputs: outputs)
     for (input, share) in zip(inputs[index], shares) {
       if let share { accumulate(share, into: input, from: type(of: node.op).name) }
     }

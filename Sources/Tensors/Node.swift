@@ -1,5 +1,13 @@
 import Synchronization
 
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#else
+  import Darwin
+#endif
+
 /// One op applied to its inputs: a vertex of the graph.
 ///
 /// Immutable but for two set-once facts: an evaluated node holds its outputs' storage, and lets go of its inputs.
@@ -23,6 +31,11 @@ package final class Node: Sendable {
   private struct State {
     var inputs: [Tensor]
     var storage: [Buffer]?
+
+    mutating func takeInputs() -> [Node] {
+      defer { inputs = [] }
+      return inputs.map(\.node)
+    }
   }
 
   init(_ op: any Op, opID: UInt32, _ inputs: [Tensor], _ specs: [Spec], leaf: LeafValue = .none) {
@@ -42,35 +55,26 @@ package final class Node: Sendable {
 
   /// Records the evaluated outputs; `keepingInputs` while a gradient is being traced through the node.
   package func complete(_ storage: [Buffer], keepingInputs: Bool) {
-    let dropped: [Tensor] = state.withLock { state in
-      if state.storage == nil { state.storage = storage }
-      guard !keepingInputs else { return [] }
-      defer { state.inputs = [] }
-      return state.inputs
-    }
-    Self.releaseIteratively(dropped)
+    Self.releaseIteratively(
+      state.withLock { state in
+        if state.storage == nil { state.storage = storage }
+        return keepingInputs ? [] : state.takeInputs()
+      })
   }
 
   deinit {
     NodeCensus.shared.leave()
-    let inputs = state.withLock { state in
-      defer { state.inputs = [] }
-      return state.inputs
-    }
-    Self.releaseIteratively(inputs)
+    Self.releaseIteratively(state.withLock { $0.takeInputs() })
   }
 
   /// Releasing a long chain node by node; the recursion of plain ARC overflows the stack at some 20,000 nodes.
-  private static func releaseIteratively(_ tensors: [Tensor]) {
-    guard !tensors.isEmpty else { return }
-    var pending = tensors.map(\.node)
+  ///
+  /// The array must be the only one that holds the nodes: what somebody else holds is not released here.
+  private static func releaseIteratively(_ nodes: consuming [Node]) {
+    var pending = consume nodes
     while var node = pending.popLast() {
       guard isKnownUniquelyReferenced(&node) else { continue }
-      let inputs = node.state.withLock { state in
-        defer { state.inputs = [] }
-        return state.inputs
-      }
-      for input in inputs { pending.append(input.node) }
+      pending.append(contentsOf: node.state.withLock { $0.takeInputs() })
     }
   }
 }
@@ -85,7 +89,9 @@ final class NodeCensus: Sendable {
     let count = live.add(1, ordering: .relaxed).newValue
     if count > Self.warning {
       if warned.exchange(true, ordering: .relaxed) == false {
-        print("kalsae: \(count) unevaluated tensors are alive: call evaluate(...) once per step of your loop")
+        let advice = "call evaluate(...) once per step of your loop"
+        var line = "kalsae: \(count) unevaluated tensors are alive: \(advice)\n"
+        line.withUTF8 { _ = write(STDERR_FILENO, $0.baseAddress, $0.count) }
       }
       require(
         count < Self.limit, "\(count) unevaluated tensors are alive: call evaluate(...) in your loop")

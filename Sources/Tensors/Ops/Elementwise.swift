@@ -108,17 +108,20 @@ public struct Binary: ElementwiseOp {
     // The gradient of a tie is shared.
     case .maximum: return [dy * tieWeight(a, b), dy * tieWeight(b, a)]
     case .minimum: return [dy * tieWeight(b, a), dy * tieWeight(a, b)]
-    // At a = 0 the second rule would be 0 * -inf; the limit is 0.
+    // At a = b = 0 the first rule would be 0 * inf, and at a = 0 the second 0 * -inf; the limits are 0.
     case .power:
-      return [dy * b * pow(a, b - 1), select(a .> 0, dy * y * log(select(a .> 0, a, 1)), 0)]
+      let exponent = select((a .== 0) .& (b .== 0), 1, b - 1)
+      return [dy * b * pow(a, exponent), select(a .> 0, dy * y * log(select(a .> 0, a, 1)), 0)]
     case .remainder: return [dy, -dy * floor(a / b)]
     case .equal, .notEqual, .less, .lessOrEqual, .greater, .greaterOrEqual, .and, .or, .xor:
       return [nil, nil]
     }
   }
 
-  /// 1 where a > b, 1/2 where equal, 0 elsewhere.
-  private func tieWeight(_ a: Tensor, _ b: Tensor) -> Tensor { (sign(a - b) + 1) * 0.5 }
+  /// 1 where a > b, 1/2 where equal, 0 elsewhere; infinities may be equal too.
+  private func tieWeight(_ a: Tensor, _ b: Tensor) -> Tensor {
+    ((a .> b).cast(to: a.dtype) + (a .>= b).cast(to: a.dtype)) * 0.5
+  }
 }
 
 /// `y = condition ? a : b`, element by element with broadcasting.

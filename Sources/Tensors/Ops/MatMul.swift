@@ -25,17 +25,20 @@ public struct MatMul: Op {
   public func vjp(_ cotangents: [Tensor?], inputs: [Tensor], outputs: [Tensor]) -> [Tensor?] {
     let a = inputs[0], b = inputs[1]
     guard let dy = cotangents[0]?.cast(to: a.dtype) else { return [nil, nil] }
-    return [matmul(dy, b.mT), matmul(a.mT, dy)]
+    return [product(dy, b.mT), product(a.mT, dy)]
   }
 }
 
 /// The matrix product over the last two axes; leading axes broadcast. Computed in the autocast precision, if any.
 public func matmul(_ a: Tensor, _ b: Tensor) -> Tensor {
-  let (a, b) = (Autocast.apply(a), Autocast.apply(b))
+  product(Autocast.apply(a), Autocast.apply(b))
+}
+
+/// The matrix product in the operands' own type: gradients keep it, whatever autocast says where they are taken.
+private func product(_ a: Tensor, _ b: Tensor) -> Tensor {
   // A matrix on the right makes one large product of all rows.
-  if b.rank == 2, a.rank > 2 {
-    let rows = a.reshaped(-1, a.shape[-1])
-    return Tensor(MatMul(), rows, b).reshaped(Shape(a.shape.dimensions.dropLast() + [b.shape[-1]]))
-  }
-  return Tensor(MatMul(), a, b)
+  guard b.rank == 2, a.rank > 2, a.shape[-1] == b.shape[0] else { return Tensor(MatMul(), a, b) }
+  let rows = a.shape.dimensions.dropLast()
+  let flat = a.reshaped(rows.reduce(1, *), a.shape[-1])
+  return Tensor(MatMul(), flat, b).reshaped(Shape(rows + [b.shape[-1]]))
 }
