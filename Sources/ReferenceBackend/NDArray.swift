@@ -9,7 +9,7 @@ public struct NDArray: Sendable, Equatable {
   public var values: [Double]
 
   public init(_ shape: Shape, _ dtype: DType, _ values: [Double]) {
-    precondition(values.count == shape.count, "NDArray: \(values.count) values do not fill \(shape)")
+    require(values.count == shape.count, "NDArray: \(values.count) values do not fill \(shape)")
     self.shape = shape
     self.dtype = dtype
     self.values = values

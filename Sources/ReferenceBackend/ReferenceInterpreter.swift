@@ -23,8 +23,8 @@ public struct ReferenceInterpreter {
 
   /// Lets `tensor`, the only output of its node, have `value`, whatever its graph says.
   public mutating func set(_ tensor: Tensor, _ value: NDArray) {
-    precondition(value.spec == tensor.spec, "ReferenceInterpreter: \(value.spec) given for \(tensor.spec)")
-    precondition(tensor.node.specs.count == 1, "ReferenceInterpreter: one of several outputs cannot be set")
+    require(value.spec == tensor.spec, "ReferenceInterpreter: \(value.spec) given for \(tensor.spec)")
+    require(tensor.node.specs.count == 1, "ReferenceInterpreter: one of several outputs cannot be set")
     known[ObjectIdentifier(tensor.node)] = (tensor.node, [value])
   }
 
@@ -53,7 +53,7 @@ public struct ReferenceInterpreter {
       default: fatalError("\(type(of: node.op).name): the reference backend has no implementation")
       }
     }
-    precondition(
+    require(
       results.map(\.spec) == node.specs,
       "\(type(of: node.op).name): computed \(results.map(\.spec)) where the shape rule says \(node.specs)")
     return rounding == .none ? results : results.map { $0.rounded() }

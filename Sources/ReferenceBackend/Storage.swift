@@ -1,3 +1,4 @@
+import KalsaeRuntime
 import KalsaeTensors
 
 extension DType {
@@ -6,8 +7,8 @@ extension DType {
   func rounded(_ value: Double) -> Double {
     switch self {
     case .float32: return Double(Float(value))
-    case .bfloat16: return Double(bfloat16Value(bfloat16Bits(Float(value))))
-    case .float16: return Double(Float16(Float(value)))
+    case .bfloat16: return Double(float(bfloat16: bfloat16Bits(Float(value))))
+    case .float16: return Double(float(float16: float16Bits(Float(value))))
     case .int32: return Double(Int32(truncatingIfNeeded: wide(value)))
     case .int64: return Double(wide(value))
     case .uint8: return Double(UInt8(truncatingIfNeeded: wide(value)))
@@ -35,28 +36,18 @@ private func wide(_ value: Double) -> Int64 {
   Int64(exactly: value) ?? (value > 0 ? .max : .min)
 }
 
-/// The upper half of a float32, rounded to nearest even; NaN stays NaN.
-private func bfloat16Bits(_ value: Float) -> UInt16 {
-  let bits = value.bitPattern
-  if value.isNaN { return UInt16(bits >> 16) | 0x40 }
-  return UInt16(truncatingIfNeeded: (bits &+ 0x7FFF &+ ((bits >> 16) & 1)) >> 16)
-}
-
-private func bfloat16Value(_ bits: UInt16) -> Float { Float(bitPattern: UInt32(bits) << 16) }
-
 extension NDArray {
-  /// The elements at `pointer` in row-major order.
-  package init(_ spec: Spec, at pointer: UnsafeRawPointer) {
-    func load<T>(_: T.Type, _ convert: (T) -> Double) -> [Double] {
-      (0..<spec.shape.count).map {
-        convert(pointer.loadUnaligned(fromByteOffset: $0 * MemoryLayout<T>.stride, as: T.self))
-      }
+  /// The elements at `pointer`, in row-major order unless `strides` say otherwise.
+  package init(_ spec: Spec, at pointer: UnsafeRawPointer, strides: [Int]? = nil) {
+    let places = spec.shape.offsets(strides: strides ?? spec.shape.strides)
+    func load<T: BitwiseCopyable>(_: T.Type, _ convert: (T) -> Double) -> [Double] {
+      places.map { convert(pointer.loadUnaligned(fromByteOffset: $0 * MemoryLayout<T>.stride, as: T.self)) }
     }
     let values =
       switch spec.dtype {
       case .float32: load(Float.self) { Double($0) }
-      case .bfloat16: load(UInt16.self) { Double(bfloat16Value($0)) }
-      case .float16: load(Float16.self) { Double($0) }
+      case .bfloat16: load(UInt16.self) { Double(float(bfloat16: $0)) }
+      case .float16: load(UInt16.self) { Double(float(float16: $0)) }
       case .int32: load(Int32.self) { Double($0) }
       case .int64: load(Int64.self) { Double($0) }
       case .uint8: load(UInt8.self) { Double($0) }
@@ -65,17 +56,18 @@ extension NDArray {
     self.init(spec.shape, spec.dtype, values)
   }
 
-  /// Writes the elements to `pointer` in row-major order, each rounded to the element type.
-  package func store(at pointer: UnsafeMutableRawPointer) {
-    func store<T>(_ convert: (Double) -> T) {
-      for (i, value) in values.enumerated() {
-        pointer.storeBytes(of: convert(value), toByteOffset: i * MemoryLayout<T>.stride, as: T.self)
+  /// Writes the elements to `pointer`, each rounded to the element type.
+  package func store(at pointer: UnsafeMutableRawPointer, strides: [Int]? = nil) {
+    let places = shape.offsets(strides: strides ?? shape.strides)
+    func store<T: BitwiseCopyable>(_ convert: (Double) -> T) {
+      for (value, place) in zip(values, places) {
+        pointer.storeBytes(of: convert(value), toByteOffset: place * MemoryLayout<T>.stride, as: T.self)
       }
     }
     switch dtype {
     case .float32: store { Float($0) }
     case .bfloat16: store { bfloat16Bits(Float($0)) }
-    case .float16: store { Float16(Float($0)) }
+    case .float16: store { float16Bits(Float($0)) }
     case .int32: store { Int32(truncatingIfNeeded: wide($0)) }
     case .int64: store { wide($0) }
     case .uint8: store { UInt8(truncatingIfNeeded: wide($0)) }
@@ -84,7 +76,7 @@ extension NDArray {
   }
 
   /// Each value rounded to the element type.
-  func rounded() -> NDArray { NDArray(shape, dtype, values.map { dtype.rounded($0) }) }
+  public func rounded() -> NDArray { NDArray(shape, dtype, values.map { dtype.rounded($0) }) }
 
   /// A tensor with these values, rounded to the element type.
   public func tensor() -> Tensor {

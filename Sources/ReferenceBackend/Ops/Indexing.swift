@@ -69,7 +69,7 @@ private func placesAlong(_ axis: Int, _ indices: NDArray, extent: Int, _ op: Str
 
 private func place(_ index: Double, in extent: Int, _ op: String) -> Int {
   let place = Int(index)
-  precondition(place >= 0 && place < extent, "\(op): index \(place) is outside an axis of extent \(extent)")
+  require(place >= 0 && place < extent, "\(op): index \(place) is outside an axis of extent \(extent)")
   return place
 }
 
