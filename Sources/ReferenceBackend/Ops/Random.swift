@@ -28,7 +28,10 @@ extension Random: ReferenceOp {
     let unit = words.map { Double($0 >> 8) * 0x1p-24 }
     switch distribution {
     case .uniform: return unit
-    case .bernoulli(let probability): return unit.map { $0 < probability ? 1 : 0 }
+    case .bernoulli(let probability):
+      // The kernels compare in float32, and so must whoever wants the same truth values.
+      let bound = Double(Float(probability))
+      return unit.map { $0 < bound ? 1 : 0 }
     case .normal:
       // Box and Muller, on pairs; the first number of a pair in (0, 1].
       return [0, 2].flatMap { pair in
