@@ -36,9 +36,10 @@ let libraries: [Target] = [
   module("Checkpoints", own("Tensors", "Compiler", "Runtime", "Neural") + ["CZlib"]),
   module("Data", own("Tensors") + ["CPNG", "CTurboJPEG", "CZlib", collections]),
   module("Models", own("Tensors", "Neural", "Checkpoints")),
+  module("Pipelines", own("Tensors", "Runtime", "Neural", "Diffusion", "Checkpoints", "Models")),
   module(
     "Training",
-    own("Tensors", "Compiler", "Runtime", "Neural", "Diffusion", "Checkpoints", "Data", "Models")
+    own("Tensors", "Compiler", "Runtime", "Neural", "Diffusion", "Checkpoints", "Data", "Models", "Pipelines")
       + [logging, protobuf]),
 ]
 
@@ -75,7 +76,7 @@ let package = Package(
       dependencies: own(
         "Tensors", "Compiler", "Runtime", "ReferenceBackend", "CPUBackend", "Neural", "Diffusion",
         "Checkpoints",
-        "Data", "Models", "Training"),
+        "Data", "Models", "Pipelines", "Training"),
       path: "Sources/Kalsae", swiftSettings: settings),
     .executableTarget(
       name: "KalsaeCommandLine", dependencies: ["Kalsae", "COneDNN", argumentParser, logging],

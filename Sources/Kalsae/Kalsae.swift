@@ -3,6 +3,7 @@
 @_exported import KalsaeDiffusion
 @_exported import KalsaeModels
 @_exported import KalsaeNeural
+@_exported import KalsaePipelines
 @_exported import KalsaeRuntime
 @_exported import KalsaeTensors
 @_exported import KalsaeTraining
