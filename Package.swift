@@ -83,7 +83,7 @@ let package = Package(
       path: "Sources/CommandLine", swiftSettings: settings),
     tests("Tensors", own("Tensors")),
     tests("Compiler", own("Tensors", "Compiler", "Runtime", "CPUBackend")),
-    tests("Backend", own("Tensors", "Compiler", "Runtime", "ReferenceBackend", "CPUBackend")),
+    tests("Backend", own("Tensors", "Compiler", "Runtime", "ReferenceBackend", "CPUBackend", "Checkpoints")),
     tests("Kernels", ["CKernels", "COneDNN"]),
     tests("Neural", ["Kalsae"]),
     tests("Diffusion", ["Kalsae"]),
