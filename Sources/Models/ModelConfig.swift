@@ -34,7 +34,7 @@ extension ModelConfig {
     var copy = self
     var fields = ConfigFields(source: nil)
     do { try copy.fields(&fields) } catch {
-      preconditionFailure("writing a configuration read something: \(error)")
+      fatalError("writing a configuration read something: \(error)")
     }
     fields.object["_class_name"] = .string(Self.className)
     return fields.object.sorted()

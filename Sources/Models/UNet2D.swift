@@ -1,3 +1,4 @@
+import KalsaeCheckpoints
 import KalsaeNeural
 import KalsaeTensors
 
@@ -31,9 +32,15 @@ public struct UNet2DModel: Module {
     case identity
   }
 
+  /// What older checkpoints of diffusers call the attention.
+  public static let keyMap: KeyMap = [
+    "**.query.*": "**.to_q.*", "**.key.*": "**.to_k.*", "**.value.*": "**.to_v.*",
+    "**.proj_attn.*": "**.to_out.0.*",
+  ]
+
   /// Traps when the configuration contradicts itself; one that was read from a file has been checked.
   public init(_ config: UNet2DConfig) {
-    if let problem = config.problem { preconditionFailure("UNet2DModel: '\(problem.key)' \(problem.reason)") }
+    if let problem = config.problem { fatalError("UNet2DModel: '\(problem.key)' \(problem.reason)") }
     self.config = config
     let width = config.block_out_channels[0], embedding = config.embedding
     conv_in = Conv2d(config.in_channels, width, kernel: 3, padding: 1)
@@ -126,13 +133,13 @@ public struct UNet2DModel: Module {
   }
 
   private func check(_ sample: Tensor, _ labels: Tensor?) {
-    precondition(
+    require(
       sample.rank == 4 && sample.shape[3] == config.in_channels,
       "UNet2DModel: needs (N, H, W, \(config.in_channels)), not \(sample.shape)")
-    precondition(
+    require(
       sample.shape[1] % config.sizeMultiple == 0 && sample.shape[2] % config.sizeMultiple == 0,
       "UNet2DModel: height and width of \(sample.shape) must be multiples of \(config.sizeMultiple)")
-    precondition(
+    require(
       (labels == nil) == (class_embedding == nil),
       labels == nil ? "UNet2DModel: class labels are needed" : "UNet2DModel: it has no class embedding")
   }

@@ -17,7 +17,7 @@ public struct Gradients: Sendable {
   public let scale: Tensor
 
   public init(_ tensors: [Tensor]) {
-    precondition(!tensors.isEmpty, "Gradients: there are none")
+    require(!tensors.isEmpty, "Gradients: there are none")
     self.tensors = tensors
     norm = sqrt(apply(SumOfSquares(), tensors)[0])
     scale = Tensor(1)
@@ -34,7 +34,7 @@ public struct Gradients: Sendable {
   ///
   /// Only the factor is computed here; the update applies it as it reads the gradients.
   public func clipped(toNorm maximum: Double) -> Gradients {
-    precondition(maximum > 0, "clipped: the largest norm must be positive, not \(maximum)")
+    require(maximum > 0, "clipped: the largest norm must be positive, not \(maximum)")
     // PyTorch's guard against a division by zero, kept so that runs compare.
     return Gradients(tensors, norm: norm, scale: scale * minimum(maximum / (norm + 1e-6), 1))
   }

@@ -6,7 +6,7 @@ import KalsaeTensors
 public func multiHeadAttention(
   _ q: Tensor, _ k: Tensor, _ v: Tensor, heads: Int, mask: Tensor? = nil, isCausal: Bool = false
 ) -> Tensor {
-  precondition(
+  require(
     heads > 0 && q.shape[-1] % heads == 0,
     "multiHeadAttention: \(q.shape) does not divide into \(heads) heads"
   )
@@ -31,7 +31,7 @@ public struct Attention: Module {
     _ features: Int, heads: Int, headFeatures: Int? = nil, contextFeatures: Int? = nil, bias: Bool = false,
     outputBias: Bool = true, dropout: Double = 0
   ) {
-    precondition(
+    require(
       headFeatures != nil || features % heads == 0, "Attention: \(features) features for \(heads) heads")
     let inner = heads * (headFeatures ?? features / heads)
     to_q = Linear(features, inner, bias: bias)

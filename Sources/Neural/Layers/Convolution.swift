@@ -25,7 +25,7 @@ public struct Conv2d: Layer {
     _ inputs: Int, _ outputs: Int, kernel: (rows: Int, columns: Int), _ geometry: ConvolutionGeometry,
     bias: Bool = true, initializer: Initializer = .layerDefault
   ) {
-    precondition(
+    require(
       geometry.groups > 0 && inputs % geometry.groups == 0 && outputs % geometry.groups == 0,
       "Conv2d: \(inputs) and \(outputs) channels do not divide into \(geometry.groups) groups")
     let shape: Shape = [outputs, inputs / geometry.groups, kernel.rows, kernel.columns]
@@ -52,7 +52,7 @@ public struct ConvTranspose2d: Layer {
     _ inputs: Int, _ outputs: Int, kernel: Int, stride: Int = 1, padding: Int = 0, outputPadding: Int = 0,
     dilation: Int = 1, groups: Int = 1, bias: Bool = true, initializer: Initializer = .layerDefault
   ) {
-    precondition(
+    require(
       groups > 0 && inputs % groups == 0 && outputs % groups == 0,
       "ConvTranspose2d: \(inputs) and \(outputs) channels do not divide into \(groups) groups")
     let shape: Shape = [inputs, outputs / groups, kernel, kernel]

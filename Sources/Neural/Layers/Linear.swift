@@ -15,7 +15,7 @@ public struct Linear: Layer {
 
   /// A layer on existing parameters; sharing them ties weights.
   public init(weight: Parameter, bias: Parameter? = nil) {
-    precondition(weight.shape.rank == 2, "Linear: the weight must be (out, in), not \(weight.shape)")
+    require(weight.shape.rank == 2, "Linear: the weight must be (out, in), not \(weight.shape)")
     (self.weight, self.bias) = (weight, bias)
   }
 

@@ -7,7 +7,7 @@ public struct GroupNorm: Layer {
   public let epsilon: Double
 
   public init(groups: Int, channels: Int, epsilon: Double = 1e-5) {
-    precondition(
+    require(
       groups > 0 && channels % groups == 0,
       "GroupNorm: \(channels) channels do not divide into \(groups) groups")
     weight = Parameter(.ones([channels]))

@@ -5,7 +5,7 @@ public struct Dropout: Layer {
   public let probability: Double
 
   public init(_ probability: Double) {
-    precondition(
+    require(
       (0..<1).contains(probability), "Dropout: the probability must be in [0, 1), not \(probability)")
     self.probability = probability
   }
@@ -20,7 +20,7 @@ public struct Upsample2d: Layer {
   public let method: Method
 
   public init(factor: Int = 2, method: Method = .nearest) {
-    precondition(factor > 0, "Upsample2d: the factor must be positive, not \(factor)")
+    require(factor > 0, "Upsample2d: the factor must be positive, not \(factor)")
     (self.factor, self.method) = (factor, method)
   }
 
@@ -37,7 +37,7 @@ public struct Downsample2d: Layer {
   public let factor: Int
 
   public init(factor: Int = 2) {
-    precondition(factor > 0, "Downsample2d: the factor must be positive, not \(factor)")
+    require(factor > 0, "Downsample2d: the factor must be positive, not \(factor)")
     self.factor = factor
   }
 

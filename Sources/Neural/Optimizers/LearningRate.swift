@@ -1,3 +1,5 @@
+import KalsaeTensors
+
 #if canImport(Glibc)
   import Glibc
 #elseif canImport(Musl)
@@ -25,7 +27,7 @@ public struct LearningRate: Sendable, Hashable {
   public var decay: Decay
 
   public init(peak: Double, warmup: Int = 0, decay: Decay = .constant) {
-    precondition(warmup >= 0, "LearningRate: the warm-up must not be negative, not \(warmup)")
+    require(warmup >= 0, "LearningRate: the warm-up must not be negative, not \(warmup)")
     (self.peak, self.warmup, self.decay) = (peak, warmup, decay)
   }
 

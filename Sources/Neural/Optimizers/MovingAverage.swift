@@ -16,8 +16,8 @@ public struct MovingAverage: Sendable {
   ///
   /// Parameters and floating-point states are averaged; both models must have the same keys and shapes.
   public init(of source: ModuleContents, in average: ModuleContents, decay: Double = 0.9999) {
-    precondition((0...1).contains(decay), "MovingAverage: the decay must be in [0, 1], not \(decay)")
-    precondition(
+    require((0...1).contains(decay), "MovingAverage: the decay must be in [0, 1], not \(decay)")
+    require(
       source.parameters.map(\.path) == average.parameters.map(\.path)
         && source.states.map(\.path) == average.states.map(\.path),
       "MovingAverage: the two models have different parameters")

@@ -45,12 +45,12 @@ func assignAll(_ values: ArraySlice<Tensor>, to slots: [Slot]) {
 
 /// Checks what the fused updates need: one gradient for each parameter, master weights in float32.
 func checkUpdate(_ gradients: Gradients, of contents: ModuleContents, by optimizer: String) {
-  precondition(
+  require(
     gradients.tensors.count == contents.parameters.count,
     "\(optimizer): \(gradients.tensors.count) gradients for \(contents.parameters.count) parameters")
   for entry in contents.parameters {
     let dtype = entry.parameter.slot.spec.dtype
-    precondition(
+    require(
       dtype == .float32,
       "\(optimizer): \(entry.path) is \(dtype); train float32 parameters, in Autocast for speed")
   }
