@@ -36,7 +36,10 @@ let libraries: [Target] = [
   module("Checkpoints", own("Tensors", "Compiler", "Runtime", "Neural") + ["CZlib"]),
   module("Data", own("Tensors") + ["CPNG", "CTurboJPEG", "CZlib", collections]),
   module("Models", own("Tensors", "Neural", "Checkpoints")),
-  module("Pipelines", own("Tensors", "Runtime", "Neural", "Diffusion", "Checkpoints", "Models")),
+  module("Pipelines", own("Tensors", "Runtime", "Neural", "Diffusion", "Checkpoints", "Data", "Models")),
+  module(
+    "Measurement",
+    own("Tensors", "Compiler", "Runtime", "CPUBackend", "Neural", "Diffusion", "Checkpoints", "Data", "Models")),
   module(
     "Training",
     own("Tensors", "Compiler", "Runtime", "Neural", "Diffusion", "Checkpoints", "Data", "Models", "Pipelines")
@@ -76,10 +79,10 @@ let package = Package(
       dependencies: own(
         "Tensors", "Compiler", "Runtime", "ReferenceBackend", "CPUBackend", "Neural", "Diffusion",
         "Checkpoints",
-        "Data", "Models", "Pipelines", "Training"),
+        "Data", "Models", "Pipelines", "Training", "Measurement"),
       path: "Sources/Kalsae", swiftSettings: settings),
     .executableTarget(
-      name: "KalsaeCommandLine", dependencies: ["Kalsae", "COneDNN", argumentParser, logging],
+      name: "KalsaeCommandLine", dependencies: ["Kalsae", argumentParser, logging] + own("CPUBackend", "Measurement", "Checkpoints", "Data", "Diffusion", "Models", "Pipelines", "Runtime", "Tensors", "Training"),
       path: "Sources/CommandLine", swiftSettings: settings),
     tests("Tensors", own("Tensors")),
     tests("Compiler", own("Tensors", "Compiler", "Runtime", "CPUBackend")),

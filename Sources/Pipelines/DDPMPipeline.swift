@@ -38,7 +38,8 @@ public struct DDPMPipeline: Sendable {
     diffusion = try DiffusionConfig(ConfigJSON(path: folder + "/scheduler/scheduler_config.json"))
     unet = UNet2DModel(config)
     try loadParameters(
-      into: unet.contents, from: SafetensorsFile(path: folder + "/" + Self.weights), keyMap: UNet2DModel.keyMap)
+      into: unet.contents, from: SafetensorsFile(path: folder + "/" + Self.weights),
+      keyMap: UNet2DModel.keyMap)
   }
 
   /// Writes a folder; it appears complete or not at all, and an existing one is refused.

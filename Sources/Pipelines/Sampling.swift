@@ -59,7 +59,8 @@ extension DDPMPipeline {
         last = state.x
         let goesOn = progress(
           Progress(
-            first: first, count: count, step: state.position + 1, steps: loop.underestimatedCount, state: state))
+            first: first, count: count, step: state.position + 1, steps: loop.underestimatedCount,
+            state: state))
         guard goesOn else { return samples }
       }
       samples += last.floats()

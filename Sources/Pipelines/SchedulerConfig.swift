@@ -45,7 +45,8 @@ extension DiffusionConfig {
   public func json(for sampler: SamplerKind) throws(DiffusionError) -> JSONObject {
     func name(_ option: some DiffusersNamed, _ key: Key) throws(DiffusionError) -> JSON {
       guard let name = option.diffusersName else {
-        throw DiffusionError("diffusers has no \(key.rawValue) \"\(option.rawValue)\": this model cannot be exported")
+        throw DiffusionError(
+          "diffusers has no \(key.rawValue) \"\(option.rawValue)\": this model cannot be exported")
       }
       return .string(name)
     }

@@ -20,7 +20,7 @@ public final class DDPMTrainer {
   private let objective: TrainingLoss
   private let rate: LearningRate
   private let threads: Int
-  private let report: (String) -> Void
+  private let isResuming: Bool
 
   /// What a caller sees after each step.
   public struct Progress: Sendable {
@@ -47,7 +47,9 @@ public final class DDPMTrainer {
         size: dataset.size, channels: dataset.channels, dropout: configuration.dropout)
     }
     let model = configuration.model!
-    if let problem = configuration.problem ?? model.problem { throw RunError("\(problem.key) \(problem.reason)") }
+    if let problem = configuration.problem ?? model.problem {
+      throw RunError("\(problem.key) \(problem.reason)")
+    }
     guard model.in_channels == dataset.channels, model.out_channels == dataset.channels else {
       throw RunError(
         "the pictures have \(dataset.channels) channels, the model \(model.in_channels) in and "
@@ -61,7 +63,7 @@ public final class DDPMTrainer {
     self.configuration = configuration
     self.run = run
     self.threads = threads
-    self.report = report
+    isResuming = resuming
     objective = TrainingLoss(
       configuration.diffusion.noiseSchedule, configuration.prediction, distance: configuration.loss,
       minSNRGamma: configuration.minSNRGamma)
@@ -86,9 +88,10 @@ public final class DDPMTrainer {
     shouldStop: () -> Bool = { false }, progress: (Progress) -> Void = { _ in }
   ) throws -> Outcome {
     let loader = try BatchLoader(
-      dataset: dataset, batchSize: configuration.batchSize, seed: configuration.seed, flip: configuration.flip,
+      dataset: dataset, batchSize: configuration.batchSize, seed: configuration.seed,
+      flip: configuration.flip,
       position: state.position)
-    if state.step == 0 { try run.exists ? run.write(configuration) : run.create(configuration) }
+    try isResuming ? run.write(configuration) : run.create(configuration)
     let log = try RunLog(run, resumingAfter: state.step > 0 ? state.step : nil)
     evaluate([], slots: state.slots)
     var saved = run.checkpoints().last ?? -1
@@ -105,10 +108,12 @@ public final class DDPMTrainer {
       let left = Double((configuration.steps - state.step) * configuration.batchSize) / perSecond
       progress(
         Progress(
-          step: state.step, steps: configuration.steps, loss: loss, gradientNorm: norm, imagesPerSecond: perSecond,
+          step: state.step, steps: configuration.steps, loss: loss, gradientNorm: norm,
+          imagesPerSecond: perSecond,
           secondsLeft: left))
       try log.add(
-        step: state.step, loss: loss, gradientNorm: norm, learningRate: rate(state.step - 1), imagesPerSecond: perSecond)
+        step: state.step, loss: loss, gradientNorm: norm, learningRate: rate(state.step - 1),
+        imagesPerSecond: perSecond)
       if configuration.sampleEvery > 0, state.step % configuration.sampleEvery == 0 {
         try drawSamples(log)
         speed.pause()
@@ -168,7 +173,8 @@ public final class DDPMTrainer {
     seen.insert(contentsOf: state.contents.parameters.map { ($0.path, $0.parameter.value) }, at: 0)
     let culprit = seen.first { isFinite($0.tensor).cast(to: .int32).min().item() == 0 }?.name ?? "the loss"
     _ = loss
-    let last = run.checkpoints().last.map { "the last good checkpoint is step-\($0)" } ?? "no checkpoint was saved yet"
+    let last =
+      run.checkpoints().last.map { "the last good checkpoint is step-\($0)" } ?? "no checkpoint was saved yet"
     return RunError(
       "step \(state.step + 1): the first non-finite tensor is \(culprit); \(last). "
         + "Try a lower --learning-rate, a longer --warmup, or --precision float32")

@@ -106,7 +106,8 @@ extension RunConfiguration {
       "loss": .string(loss.rawValue), "min_snr_gamma": minSNRGamma.json, "ema": .double(ema),
       "gradient_clip": .double(gradientClip), "dropout": .double(dropout), "flip": .bool(flip),
       "seed": .integer(Int(Int64(bitPattern: seed))), "threads": threads.json,
-      "checkpoint_every": .integer(checkpointEvery), "keep": .integer(keep), "sample_every": .integer(sampleEvery),
+      "checkpoint_every": .integer(checkpointEvery), "keep": .integer(keep),
+      "sample_every": .integer(sampleEvery),
     ]
     if let model { object["model"] = .object(model.json) }
     return object
@@ -115,13 +116,16 @@ extension RunConfiguration {
   /// The first value without meaning, or contradiction: the key, and what it should be.
   public var problem: (key: String, reason: String)? {
     let atLeastOne = [
-      ("steps", steps), ("batch_size", batchSize), ("timesteps", timesteps), ("checkpoint_every", checkpointEvery),
+      ("steps", steps), ("batch_size", batchSize), ("timesteps", timesteps),
+      ("checkpoint_every", checkpointEvery),
       ("keep", keep), ("threads", threads ?? 1),
     ]
     for (key, value) in atLeastOne where value < 1 { return (key, "must be at least 1, not \(value)") }
     if warmup < 0 { return ("warmup", "must not be negative, but is \(warmup)") }
     if sampleEvery < 0 { return ("sample_every", "must be 0 (never) or more, not \(sampleEvery)") }
-    if !(learningRate > 0 && learningRate.isFinite) { return ("learning_rate", "must be positive, not \(learningRate)") }
+    if !(learningRate > 0 && learningRate.isFinite) {
+      return ("learning_rate", "must be positive, not \(learningRate)")
+    }
     if !(gradientClip > 0) { return ("gradient_clip", "must be positive, not \(gradientClip)") }
     if !(0..<1).contains(ema) { return ("ema", "must be in [0, 1), not \(ema)") }
     if !(0..<1).contains(dropout) { return ("dropout", "must be in [0, 1), not \(dropout)") }

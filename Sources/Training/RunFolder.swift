@@ -41,7 +41,8 @@ public struct RunFolder: Sendable {
 
   public func configuration() throws -> RunConfiguration {
     guard exists else {
-      throw RunError("\(path) is no run folder: it has no config.json (start one with kalsae train ddpm -o \(path))")
+      throw RunError(
+        "\(path) is no run folder: it has no config.json (start one with kalsae train ddpm -o \(path))")
     }
     return try RunConfiguration(ConfigJSON(path: configPath))
   }

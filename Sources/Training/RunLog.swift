@@ -11,7 +11,8 @@ final class RunLog {
 
   init(_ run: RunFolder, resumingAfter step: Int?) throws {
     metrics =
-      try step.map { try MetricsLog(path: run.metricsPath, resumingAfter: $0) } ?? MetricsLog(path: run.metricsPath)
+      try step.map { try MetricsLog(path: run.metricsPath, resumingAfter: $0) }
+      ?? MetricsLog(path: run.metricsPath)
     board = try TensorBoardWriter(folder: run.tensorBoardPath, resumingAfter: step)
   }
 
@@ -38,7 +39,8 @@ final class RunLog {
 
   func add(step: Int, samples: Image) throws {
     try board.image(
-      "samples", png: samples.pngBytes(), height: samples.height, width: samples.width, channels: samples.channels,
+      "samples", png: samples.pngBytes(), height: samples.height, width: samples.width,
+      channels: samples.channels,
       step: step)
   }
 

@@ -33,7 +33,8 @@ extension DDPMPipeline {
     } else if run.exists {
       try self.init(run: run, weights: weights, step: step)
     } else {
-      throw RunError("\(path) is neither a run folder (config.json) nor a model folder (model_index.json, unet/)")
+      throw RunError(
+        "\(path) is neither a run folder (config.json) nor a model folder (model_index.json, unet/)")
     }
   }
 }

@@ -9,7 +9,8 @@ extension GroupNormalization: CPUComposite {
   }
 
   func lowered(_ inputs: [Operand], _ outputs: [Operand]) -> Kernel {
-    let norm = GroupNormKernel(inputs[0], inputs[1], groups: groups, silu: activation == .silu, epsilon: epsilon)
+    let norm = GroupNormKernel(
+      inputs[0], inputs[1], groups: groups, silu: activation == .silu, epsilon: epsilon)
     return Kernel("group norm") { p in
       norm.with(gamma: p[1], beta: p[2]) {
         kk_group_norm_forward(
@@ -33,7 +34,8 @@ extension GroupNormGradient: CPUComposite {
       gradients.dbeta = p[8].assumingMemoryBound(to: Float.self)
       norm.with(gamma: p[4], beta: p[5]) {
         kk_group_norm_backward(
-          $0, p[1], p[2].assumingMemoryBound(to: Float.self), p[3].assumingMemoryBound(to: Float.self), p[0], nil,
+          $0, p[1], p[2].assumingMemoryBound(to: Float.self), p[3].assumingMemoryBound(to: Float.self), p[0],
+          nil,
           p[6], &gradients)
       }
     }
@@ -72,7 +74,8 @@ private struct GroupNormKernel: Sendable {
 /// Whether the kernels take x with these parameters.
 private func isKernelAffine(_ x: Spec, _ weight: Spec, _ bias: Spec) -> Bool {
   func isKernelType(_ dtype: DType) -> Bool { dtype == .float32 || dtype == .bfloat16 }
-  return isKernelType(x.dtype) && isKernelType(weight.dtype) && weight.dtype == bias.dtype && x.shape.count > 0
+  return isKernelType(x.dtype) && isKernelType(weight.dtype) && weight.dtype == bias.dtype
+    && x.shape.count > 0
 }
 
 extension LayerNormalization: CPUComposite {
@@ -99,7 +102,8 @@ extension LayerNormGradient: CPUComposite {
     return Kernel("layer norm gradient") { p in
       norm.with(gamma: p[4], beta: nil) {
         kk_row_norm_backward(
-          $0, p[1], p[2].assumingMemoryBound(to: Float.self), p[3].assumingMemoryBound(to: Float.self), p[0], nil,
+          $0, p[1], p[2].assumingMemoryBound(to: Float.self), p[3].assumingMemoryBound(to: Float.self), p[0],
+          nil,
           p[5], p[6].assumingMemoryBound(to: Float.self), p[7].assumingMemoryBound(to: Float.self))
       }
     }

@@ -5,7 +5,9 @@ import KalsaeTensors
 
 extension Softmax: CPUComposite {
   func isClaimed(_ inputs: [Spec]) -> Bool { isRowKernelType(inputs[0]) }
-  func lowered(_ inputs: [Operand], _ outputs: [Operand]) -> Kernel { softmaxForward(inputs[0], isLog: false) }
+  func lowered(_ inputs: [Operand], _ outputs: [Operand]) -> Kernel {
+    softmaxForward(inputs[0], isLog: false)
+  }
 }
 
 extension LogSoftmax: CPUComposite {
@@ -15,12 +17,16 @@ extension LogSoftmax: CPUComposite {
 
 extension SoftmaxGradient: CPUComposite {
   func isClaimed(_ inputs: [Spec]) -> Bool { isRowKernelType(inputs[0]) }
-  func lowered(_ inputs: [Operand], _ outputs: [Operand]) -> Kernel { softmaxBackward(inputs[0], isLog: false) }
+  func lowered(_ inputs: [Operand], _ outputs: [Operand]) -> Kernel {
+    softmaxBackward(inputs[0], isLog: false)
+  }
 }
 
 extension LogSoftmaxGradient: CPUComposite {
   func isClaimed(_ inputs: [Spec]) -> Bool { isRowKernelType(inputs[0]) }
-  func lowered(_ inputs: [Operand], _ outputs: [Operand]) -> Kernel { softmaxBackward(inputs[0], isLog: true) }
+  func lowered(_ inputs: [Operand], _ outputs: [Operand]) -> Kernel {
+    softmaxBackward(inputs[0], isLog: true)
+  }
 }
 
 private func isRowKernelType(_ x: Spec) -> Bool {

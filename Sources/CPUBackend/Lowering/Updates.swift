@@ -22,7 +22,8 @@ private func scalar(_ p: UnsafePointer<UnsafeMutableRawPointer>, _ index: Int) -
 
 /// Copies each aliased input to its output, where the plan did not let them share memory.
 private func copyAliases(
-  _ p: UnsafePointer<UnsafeMutableRawPointer>, _ aliases: [(output: Int, input: Int)], inputCount: Int, _ bytes: [Int]
+  _ p: UnsafePointer<UnsafeMutableRawPointer>, _ aliases: [(output: Int, input: Int)], inputCount: Int,
+  _ bytes: [Int]
 ) {
   for alias in aliases where p[inputCount + alias.output] != p[alias.input] {
     p[inputCount + alias.output].copyMemory(from: p[alias.input], byteCount: bytes[alias.output])
@@ -36,7 +37,8 @@ extension SumOfSquares: CPUComposite {
     let sizes = inputs.map { Int64($0.shape.count) }
     return Kernel("sum of squares") { p in
       kk_sum_of_squares(
-        Int32(sizes.count), floats(list(p, from: 0)), sizes, 1, p[sizes.count].assumingMemoryBound(to: Float.self))
+        Int32(sizes.count), floats(list(p, from: 0)), sizes, 1,
+        p[sizes.count].assumingMemoryBound(to: Float.self))
     }
   }
 }
@@ -63,7 +65,8 @@ extension AdamUpdate: CPUComposite {
       adam.decoupled = isDecoupled
       kk_adam_update(
         &adam, Int32(count), mutableFloats(list(p, from: inputCount)), floats(list(p, from: first + count)),
-        mutableFloats(list(p, from: inputCount + count)), mutableFloats(list(p, from: inputCount + 2 * count)), sizes)
+        mutableFloats(list(p, from: inputCount + count)),
+        mutableFloats(list(p, from: inputCount + 2 * count)), sizes)
     }
   }
 }

@@ -1,0 +1,26 @@
+import Logging
+import ArgumentParser
+import Kalsae
+import KalsaePipelines
+import KalsaeRuntime
+import KalsaeTraining
+
+struct Export: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Write a run's model as a folder in the diffusers layout.",
+    discussion: "Python opens it with DDPMPipeline.from_pretrained(FOLDER).")
+
+  @Argument(help: ArgumentHelp("The run folder.", valueName: "run")) var source: String
+  @Option(name: [.short, .long], help: ArgumentHelp("The model folder to write.", valueName: "folder"))
+  var output: String
+  @Option(help: "The averaged weights or those being trained.") var weights = RunWeights.ema
+  @Option(help: "The checkpoint; the newest when not given.") var step: Int?
+  @OptionGroup var outputOptions: OutputOptions
+
+  func run() throws {
+    try Backends.with(.cpu()) {
+      try DDPMPipeline(run: RunFolder(source), weights: weights, step: step).save(to: output)
+    }
+    Console.result(output)
+  }
+}

@@ -1,0 +1,36 @@
+import ArgumentParser
+import Foundation
+import Kalsae
+
+@main
+struct KalsaeCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "kalsae",
+    abstract: "Trains, runs and shows the inside of diffusion models and Transformers, natively.",
+    version: Version.description,
+    subcommands: [Train.self, Sample.self, Export.self, Inspect.self, Bench.self, Doctor.self])
+
+  /// Turns errors into one clear line and exit status 1; wrong usage is 64.
+  static func main() {
+    // A closed pipe is an error of the write, not the end of the process.
+    signal(SIGPIPE, SIG_IGN)
+    do {
+      var command = try parseAsRoot()
+      try command.run()
+    } catch let error as ExitCode {
+      exit(withError: error)
+    } catch {
+      if isOurs(error) {
+        Console.error("kalsae: \(error)")
+        Foundation.exit(1)
+      }
+      exit(withError: error)
+    }
+  }
+
+  /// Errors of the libraries describe themselves; those of the parser know how to print usage.
+  private static func isOurs(_ error: any Error) -> Bool {
+    let code = exitCode(for: error)
+    return code == .failure && !(error is ValidationError)
+  }
+}

@@ -1,0 +1,140 @@
+import Logging
+import ArgumentParser
+import Foundation
+import Kalsae
+import KalsaeCheckpoints
+import KalsaeDiffusion
+import KalsaeMeasurement
+import KalsaeRuntime
+import KalsaeTraining
+
+struct Train: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Train a model from nothing.", subcommands: [TrainDDPM.self])
+}
+
+struct TrainDDPM: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "ddpm",
+    abstract: "Train a diffusion model (DDPM) on pictures.",
+    discussion: """
+      Everything goes into the run folder: config.json, metrics.jsonl, TensorBoard events, sample pictures and \
+      checkpoints. Ctrl-C saves and stops; --resume continues bit for bit.
+
+        kalsae train ddpm --data fashion-mnist --output runs/fashion
+        kalsae train ddpm --output runs/fashion --resume
+      """)
+
+  @Option(help: "fashion-mnist, shapes, cifar10:FOLDER, or a folder of PNG and JPEG pictures.")
+  var data: String?
+  @Option(name: [.short, .long], help: ArgumentHelp("The run folder.", valueName: "run"))
+  var output: String
+  @Option(help: ArgumentHelp("A run's config.json; options given here win.", valueName: "file"))
+  var config: String?
+  @Option(help: "Training steps.") var steps: Int?
+  @Option(help: "Pictures in a step.") var batchSize: Int?
+  @Option(help: "Adam's learning rate.") var learningRate: Double?
+  @Option(help: "Steps in which the learning rate rises from 0.") var warmup: Int?
+  @Option(help: "Height and width in pixels; pictures are resized and cropped.") var imageSize: Int?
+  @Option(help: "Precision of products and convolutions; weights stay float32.")
+  var precision: RunConfiguration.Precision?
+  @Option(help: "What the network predicts.") var prediction: Prediction?
+  @Option(help: "The variance of the DDPM sampler.") var variance: DDPMSampler.Variance?
+  @Option(help: "Timesteps of the diffusion process.") var timesteps: Int?
+  @Option(help: "The noise schedule.") var schedule: NoiseSchedule.Kind?
+  @Option(help: "The schedule's first beta.") var betaStart: Double?
+  @Option(help: "The schedule's last beta.") var betaEnd: Double?
+  @Option(help: "The distance between prediction and target.") var loss: TrainingLoss.Distance?
+  @Option(help: "gamma of the min-SNR loss weighting; 5 is usual.") var minSnrGamma: Double?
+  @Option(help: "The largest decay of the averaged weights.") var ema: Double?
+  @Option(help: "The largest norm of the gradient.") var gradientClip: Double?
+  @Option(help: "Dropout in the network.") var dropout: Double?
+  @Flag(help: "Mirror pictures at random.") var flip = false
+  @Option(help: "Decides every random number of the run.") var seed: UInt64?
+  @Option(help: "Threads; all processors when not given.") var threads: Int?
+  @Option(help: "Steps between checkpoints.") var checkpointEvery: Int?
+  @Option(help: "How many of the newest checkpoints are kept.") var keep: Int?
+  @Option(help: "Steps between sample pictures; 0: none.") var sampleEvery: Int?
+  @Flag(help: "Continue the run in the output folder with its stored options.") var resume = false
+  @OptionGroup var outputOptions: OutputOptions
+
+  func run() throws {
+    let console = Console(outputOptions)
+    let folder = RunFolder(output)
+    let configuration = try resolved(folder)
+    if let problem = configuration.problem {
+      throw ValidationError("\(problem.key) \(problem.reason).")
+    }
+    ComputeOptions.warnAboutPrecision(configuration.precision, console)
+    let threads = configuration.threads ?? MachineReport.defaultThreads
+    Interruption.install()
+    let outcome = try Backends.with(.cpu(threads: threads)) {
+      let trainer = try DDPMTrainer(configuration, in: folder, resuming: resume, threads: threads) {
+        console.log($0, .warning)
+      }
+      console.log(
+        "\(trainer.dataset.count) pictures of \(trainer.dataset.size) x \(trainer.dataset.size) x "
+          + "\(trainer.dataset.channels), \(trainer.parameterCount) parameters, \(threads) threads, "
+          + configuration.precision.rawValue)
+      var line = ProgressLine(console)
+      return try trainer.train(shouldStop: { Interruption.isRequested }) { progress in
+        line.show(Double(progress.step) / Double(progress.steps), isLast: progress.step == progress.steps) {
+          "step \(progress.step)/\(progress.steps)  loss \(fixed(progress.loss, 4))  "
+            + "\(fixed(progress.imagesPerSecond, 1)) images/s  \(durationText(progress.secondsLeft)) left"
+        }
+      }
+    }
+    guard outcome == .finished else {
+      console.log("\nstopped and saved; continue with: kalsae train ddpm -o \(output) --resume")
+      throw ExitCode(130)
+    }
+    Console.result(folder.checkpointPath(try folder.checkpoint()))
+  }
+
+  /// The stored options when resuming, those of `--config`, or the defaults; what is given here wins.
+  private func resolved(_ folder: RunFolder) throws -> RunConfiguration {
+    var c = RunConfiguration()
+    if resume {
+      c = try folder.configuration()
+    } else if let config {
+      c = try RunConfiguration(ConfigJSON(path: config))
+    } else if data == nil {
+      throw ValidationError(
+        "--data is missing: fashion-mnist, shapes, cifar10:FOLDER or a folder of pictures.")
+    }
+    func set<T>(_ path: WritableKeyPath<RunConfiguration, T>, _ value: T?) {
+      if let value { c[keyPath: path] = value }
+    }
+    set(\.data, data)
+    set(\.steps, steps)
+    set(\.batchSize, batchSize)
+    set(\.learningRate, learningRate)
+    set(\.warmup, warmup)
+    set(\.precision, precision)
+    set(\.prediction, prediction)
+    set(\.variance, variance)
+    set(\.timesteps, timesteps)
+    set(\.schedule, schedule)
+    set(\.betaStart, betaStart)
+    set(\.betaEnd, betaEnd)
+    set(\.loss, loss)
+    set(\.minSNRGamma, minSnrGamma)
+    set(\.ema, ema)
+    set(\.gradientClip, gradientClip)
+    set(\.seed, seed)
+    set(\.checkpointEvery, checkpointEvery)
+    set(\.keep, keep)
+    set(\.sampleEvery, sampleEvery)
+    if let imageSize {
+      c.imageSize = imageSize
+      if !resume { c.model?.sample_size = ImageSize(imageSize) }
+    }
+    if let dropout {
+      c.dropout = dropout
+      c.model?.dropout = dropout
+    }
+    if let threads { c.threads = threads }
+    if flip { c.flip = true }
+    return c
+  }
+}
