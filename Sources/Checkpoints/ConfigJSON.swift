@@ -26,7 +26,7 @@ public struct ConfigJSON: Sendable {
       throw ConfigError(file: path, .unreadable(error))
     } catch let error as JSONError {
       throw ConfigError(file: path, .syntax(error))
-    } catch { preconditionFailure("\(error)") }
+    } catch { fatalError("\(error)") }
     try self.init(json, file: path)
   }
 

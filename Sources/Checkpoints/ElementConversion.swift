@@ -51,7 +51,7 @@ func copyElements(
     storeFloats(to: destination, dtype, count) {
       float(float16: base.loadUnaligned(fromByteOffset: 2 * $0, as: UInt16.self))
     }
-  default: preconditionFailure("safetensors: \(type.rawValue) does not convert to \(dtype)")
+  default: fatalError("safetensors: \(type.rawValue) does not convert to \(dtype)")
   }
 }
 
@@ -69,6 +69,6 @@ private func storeFloats(to destination: Buffer, _ dtype: DType, _ count: Int, _
   case .float16:
     let elements = pointer.bindMemory(to: UInt16.self, capacity: count)
     for i in 0..<count { elements[i] = float16Bits(load(i)) }
-  default: preconditionFailure("safetensors: floating-point elements do not convert to \(dtype)")
+  default: fatalError("safetensors: floating-point elements do not convert to \(dtype)")
   }
 }

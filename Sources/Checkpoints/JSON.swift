@@ -1,3 +1,5 @@
+import KalsaeTensors
+
 /// A JSON value. Integers that fit `Int` stay exact; keys of an object keep the order they were given in.
 public enum JSON: Sendable, Equatable {
   case null
@@ -35,7 +37,7 @@ public struct JSONObject: Sendable, Equatable, Sequence, ExpressibleByDictionary
 
   public init(dictionaryLiteral members: (String, JSON)...) {
     for (key, value) in members {
-      precondition(values.updateValue(value, forKey: key) == nil, "JSONObject: duplicate key '\(key)'")
+      require(values.updateValue(value, forKey: key) == nil, "JSONObject: duplicate key '\(key)'")
       keys.append(key)
     }
   }
@@ -91,7 +93,7 @@ extension JSON: ExpressibleByStringLiteral, ExpressibleByIntegerLiteral, Express
   public init(dictionaryLiteral members: (String, JSON)...) {
     var object = JSONObject()
     for (key, value) in members {
-      precondition(object[key] == nil, "JSON: duplicate key '\(key)'")
+      require(object[key] == nil, "JSON: duplicate key '\(key)'")
       object[key] = value
     }
     self = .object(object)

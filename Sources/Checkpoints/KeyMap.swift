@@ -1,3 +1,5 @@
+import KalsaeTensors
+
 /// How the keys of a foreign checkpoint become the keys of a module: rules of dot-separated patterns, the first that
 /// fits applies, and a key that fits none keeps its name. `*` stands for one part of a key, `**` for any number of
 /// them; on the right they give back in order what they stood for on the left. nil sets a key aside on purpose.
@@ -14,7 +16,7 @@ public struct KeyMap: Sendable, ExpressibleByDictionaryLiteral {
   public init(dictionaryLiteral rules: (String, String?)...) {
     self.rules = rules.map { pattern, replacement in
       let (left, right) = (Self.parts(pattern), replacement.map(Self.parts))
-      precondition(
+      require(
         right == nil || right!.filter(Self.isWildcard) == left.filter(Self.isWildcard),
         "KeyMap: '\(pattern)' and '\(replacement ?? "")' must have the same wildcards in the same order")
       return (left, right)

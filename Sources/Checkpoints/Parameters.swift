@@ -107,7 +107,7 @@ private func fill(_ slot: Slot, from file: SafetensorsFile, _ key: String) {
   let spec = slot.spec
   let buffer = Buffer(byteCount: spec.byteCount)
   guard let bytes = try? file.bytes(of: key) else {
-    preconditionFailure("safetensors: '\(key)' has vanished")
+    fatalError("safetensors: '\(key)' has vanished")
   }
   bytes.withUnsafeBytes {
     copyElements($0, file[key]!.dtype, to: buffer, spec.dtype, count: spec.shape.count)

@@ -35,6 +35,13 @@ public struct SafetensorsFile: Sendable {
     names = entries.keys.sorted(by: JSON.ascending)
   }
 
+  /// The weights `NAME.safetensors` of a model folder or, where it has none, the shards of
+  /// `NAME.safetensors.index.json`.
+  public init(folder: String, name: String) throws(SafetensorsError) {
+    let single = "\(folder)/\(name).safetensors", index = single + ".index.json"
+    try self.init(path: access(single, F_OK) != 0 && access(index, F_OK) == 0 ? index : single)
+  }
+
   /// What the header says of `name`; nil when the checkpoint has no such tensor.
   public subscript(name: String) -> SafetensorsTensor? { entries[name]?.tensor }
 

@@ -1,3 +1,5 @@
+import KalsaeTensors
+
 /// Writes a safetensors file: tensors ordered by descending element width, then by name, as the reference
 /// implementation does, so that the same tensors give the same bytes.
 ///
@@ -20,9 +22,9 @@ public struct SafetensorsWriter {
     _ name: String, _ dtype: SafetensorsDType, _ shape: [Int], source: @escaping Source
   ) {
     guard let count = dtype.byteCount(of: shape) else {
-      preconditionFailure("safetensors: '\(name)': \(dtype.rawValue) \(shape) has no size in whole bytes")
+      fatalError("safetensors: '\(name)': \(dtype.rawValue) \(shape) has no size in whole bytes")
     }
-    precondition(name != "__metadata__", "safetensors: the name '__metadata__' is reserved")
+    require(name != "__metadata__", "safetensors: the name '__metadata__' is reserved")
     tensors.append((SafetensorsTensor(name: name, dtype: dtype, shape: shape, range: 0..<count), source))
   }
 

@@ -62,7 +62,7 @@ extension SafetensorsWriter {
   /// `write(to:)` for sources that have no errors of their own.
   func writeOwn(to path: String) throws(SafetensorsError) {
     do { try write(to: path) } catch let error as SafetensorsError { throw error } catch {
-      preconditionFailure("safetensors: \(error)")
+      fatalError("safetensors: \(error)")
     }
   }
 }

@@ -1,5 +1,6 @@
 import Foundation
 import KalsaeCheckpoints
+import KalsaeTensors
 
 /// `metrics.jsonl`: one JSON object a line, in the file when `append` returns. Every line has an integer `step`.
 public final class MetricsLog {
@@ -24,7 +25,7 @@ public final class MetricsLog {
   public func append(step: Int, _ values: JSONObject) throws(FileError) {
     var line: JSONObject = ["step": .integer(step)]
     for (key, value) in values {
-      precondition(key != "step", "MetricsLog: 'step' is the line's own key")
+      require(key != "step", "MetricsLog: 'step' is the line's own key")
       line[key] = value
     }
     try file.append(Array(JSON.object(line).text.utf8) + [newline])

@@ -91,7 +91,7 @@ public final class TensorBoardWriter {
     let payload: [UInt8]
     do { payload = try event.serializedBytes() } catch {
       // proto3 messages have no required fields; only a message over 2 GiB fails.
-      preconditionFailure("TensorBoard: \(error)")
+      fatalError("TensorBoard: \(error)")
     }
     try file.append(TFRecord.framed(payload))
   }

@@ -231,6 +231,14 @@ import Testing
     #expect(file.names == ["a", "b"])
     #expect(try file.withBytes(of: "a", Array.init) == [1, 2])
     #expect(try file.withBytes(of: "b", Array.init) == [3])
+    #expect(try SafetensorsFile(folder: folder.path, name: "m").names == ["a", "b"])
+    // A single file goes before shards.
+    try folder.write(ReferenceFile.bytes, "m.safetensors")
+    #expect(try SafetensorsFile(folder: folder.path, name: "m").names.count == 8)
+    let error = #expect(throws: SafetensorsError.self) {
+      try SafetensorsFile(folder: folder.path, name: "absent")
+    }
+    #expect(error?.path == folder("absent.safetensors"))
   }
 
   @Test(
