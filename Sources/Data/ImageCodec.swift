@@ -69,7 +69,7 @@ enum ImageCodec {
   /// Reads a file's header and checks that its end is there, without decoding: a few kilobytes of input.
   static func probe(_ path: String) throws(DataError) -> ImageHeader {
     let file = try InputFile(path)
-    let tail = try file.read(max(0, file.size - 1 << 14)..<file.size)
+    let tail = try file.read(max(0, file.size - (1 << 14))..<file.size)
     // The header usually lies in the first kilobytes; a long profile or thumbnail can push it further.
     var length = min(file.size, 1 << 14)
     while true {
