@@ -3,10 +3,13 @@
 #pragma once
 #include "ckernels/copy.h"
 #include "ckernels/elementwise.h"
+#include "ckernels/gather.h"
 #include "ckernels/memory.h"
 #include "ckernels/normalize.h"
 #include "ckernels/optimizer.h"
 #include "ckernels/parallel.h"
+#include "ckernels/pool.h"
+#include "ckernels/probe.h"
 #include "ckernels/random.h"
 #include "ckernels/reduce.h"
 #include "ckernels/scan.h"
