@@ -64,7 +64,7 @@ import Testing
     Expected(.truncatedNormal(standardDeviation: 3), variance: 9 * 0.7737413035, bound: 6),
   ])
   func distributions(_ expected: Expected) {
-    let draws = Initialization.with(seed: 1) { expected.initializer([200, 300]) }.floats().map(Double.init)
+    let draws = Initialization.with(seed: 1) { expected.initializer([200, 300]) }.floats().map { Double($0) }
     let count = Double(draws.count)
     let mean = draws.reduce(0, +) / count
     var variance = 0.0

@@ -1,29 +1,63 @@
+import CKernels
 import KalsaeCompiler
 import KalsaeRuntime
 import KalsaeTensors
 
-/// Reads element `i` of int32 or int64 indices; traps outside 0 ..< extent.
-@inline(__always)
-private func index(_ p: UnsafeRawPointer, _ i: Int, _ dtype: DType, _ extent: Int) -> Int {
+/// Traps when a kernel reports an index outside its axis.
+private func checkIndices(_ bad: Int64, _ name: String, _ indices: UnsafeRawPointer, _ dtype: DType, _ n: Int64) {
+  guard bad >= 0 else { return }
   let value =
     dtype == .int32
-    ? Int(p.load(fromByteOffset: 4 * i, as: Int32.self)) : Int(p.load(fromByteOffset: 8 * i, as: Int64.self))
-  require(value >= 0 && value < extent, "gather: index \(value) is outside an axis of \(extent)")
-  return value
+    ? Int(indices.load(fromByteOffset: 4 * Int(bad), as: Int32.self))
+    : Int(indices.load(fromByteOffset: 8 * Int(bad), as: Int64.self))
+  fatalError("\(name): index \(value) is outside an axis of \(n)")
 }
 
 extension Gather: CPUOp {
   func lowered(_ inputs: [Operand], _ outputs: [Operand]) -> Kernel {
-    let x = inputs[0], indices = inputs[1]
-    let place = AroundAxis(x.shape, axis), taken = indices.shape.count
-    let n = Int(place.n), row = Int(place.inner) * x.dtype.byteCount, outer = Int(place.outer)
+    let x = inputs[0], type = inputs[1].dtype, count = Int64(inputs[1].shape.count)
+    let place = AroundAxis(x.shape, axis), row = place.inner * Int64(x.dtype.byteCount)
     return Kernel("gather") { p in
-      for o in 0..<outer {
-        for i in 0..<taken {
-          let from = index(p[1], i, indices.dtype, n)
-          (p[2] + (o * taken + i) * row).copyMemory(from: p[0] + (o * n + from) * row, byteCount: row)
-        }
-      }
+      let bad = kk_gather(place.outer, place.n, count, row, p[0], p[1], type.kernelType, p[2])
+      checkIndices(bad, "gather", p[1], type, place.n)
+    }
+  }
+}
+
+extension ScatterAdd: CPUOp {
+  func lowered(_ inputs: [Operand], _ outputs: [Operand]) -> Kernel {
+    let y = outputs[0], type = inputs[1].dtype, count = Int64(inputs[1].shape.count)
+    if y.dtype == .float16 { return throughFloat32(self, inputs, outputs) }
+    let place = AroundAxis(y.shape, axis)
+    return Kernel("scatter add") { p in
+      let bad = kk_scatter_add(
+        place.outer, place.n, count, place.inner, p[0], y.dtype.kernelType, p[1], type.kernelType, p[2])
+      checkIndices(bad, "scatterAdd", p[1], type, place.n)
+    }
+  }
+}
+
+extension GatherAlong: CPUOp {
+  func lowered(_ inputs: [Operand], _ outputs: [Operand]) -> Kernel {
+    let x = inputs[0], type = inputs[1].dtype, place = AroundAxis(x.shape, axis)
+    let count = Int64(outputs[0].shape.dimensions[axis])
+    return Kernel("gather along") { p in
+      let bad = kk_gather_along(
+        place.outer, place.n, count, place.inner, Int64(x.dtype.byteCount), p[0], p[1], type.kernelType, p[2])
+      checkIndices(bad, "gather", p[1], type, place.n)
+    }
+  }
+}
+
+extension ScatterAddAlong: CPUOp {
+  func lowered(_ inputs: [Operand], _ outputs: [Operand]) -> Kernel {
+    let y = outputs[0], type = inputs[1].dtype, count = Int64(inputs[0].shape.dimensions[axis])
+    if y.dtype == .float16 { return throughFloat32(self, inputs, outputs) }
+    let place = AroundAxis(y.shape, axis)
+    return Kernel("scatter add along") { p in
+      let bad = kk_scatter_add_along(
+        place.outer, place.n, count, place.inner, p[0], y.dtype.kernelType, p[1], type.kernelType, p[2])
+      checkIndices(bad, "scatterAdd", p[1], type, place.n)
     }
   }
 }
