@@ -18,6 +18,12 @@ func tests(_ folder: String, _ dependencies: [Target.Dependency] = []) -> Target
 
 func own(_ folders: String...) -> [Target.Dependency] { folders.map { .init(stringLiteral: "Kalsae" + $0) } }
 
+/// The commit this is built from, "+" when files have changed since; nothing outside git.
+let commit: [CSetting] =
+  Context.gitInformation.map { git in
+    [.define("KALSAE_COMMIT", to: git.currentCommit.prefix(12) + (git.hasUncommittedChanges ? "+" : ""))]
+  } ?? []
+
 let settings: [SwiftSetting] = [.enableUpcomingFeature("MemberImportVisibility")]
 
 let collections = Target.Dependency.product(name: "Collections", package: "swift-collections")
@@ -39,7 +45,8 @@ let libraries: [Target] = [
   module("Pipelines", own("Tensors", "Runtime", "Neural", "Diffusion", "Checkpoints", "Data", "Models")),
   module(
     "Measurement",
-    own("Tensors", "Compiler", "Runtime", "CPUBackend", "Neural", "Diffusion", "Checkpoints", "Data", "Models")),
+    own(
+      "Tensors", "Compiler", "Runtime", "CPUBackend", "Neural", "Diffusion", "Checkpoints", "Data", "Models")),
   module(
     "Training",
     own("Tensors", "Compiler", "Runtime", "Neural", "Diffusion", "Checkpoints", "Data", "Models", "Pipelines")
@@ -61,6 +68,8 @@ let package = Package(
   ],
   targets: libraries + [
     .target(name: "CBackendHook", path: "Sources/CBackendHook"),
+    // Apart, so that a new commit rebuilds only the tool that names it.
+    .target(name: "CBuildCommit", path: "Sources/CBuildCommit", cSettings: commit),
     .target(
       name: "CKernels", path: "Sources/CKernels",
       linkerSettings: [.linkedLibrary("gomp"), .linkedLibrary("m")]),
@@ -82,8 +91,13 @@ let package = Package(
         "Data", "Models", "Pipelines", "Training", "Measurement"),
       path: "Sources/Kalsae", swiftSettings: settings),
     .executableTarget(
-      name: "KalsaeCommandLine", dependencies: ["Kalsae", argumentParser, logging] + own("CPUBackend", "Measurement", "Checkpoints", "Data", "Diffusion", "Models", "Pipelines", "Runtime", "Tensors", "Training"),
+      name: "KalsaeCommandLine",
+      dependencies: ["Kalsae", "CBuildCommit", argumentParser, logging]
+        + own(
+          "CPUBackend", "Measurement", "Checkpoints", "Data", "Diffusion", "Models", "Pipelines", "Runtime",
+          "Tensors", "Training"),
       path: "Sources/CommandLine", swiftSettings: settings),
+    .executableTarget(name: "TrainShapes", dependencies: ["Kalsae"], path: "Examples/TrainShapes"),
     tests("Tensors", own("Tensors")),
     tests("Compiler", own("Tensors", "Compiler", "Runtime", "CPUBackend")),
     tests("Backend", own("Tensors", "Compiler", "Runtime", "ReferenceBackend", "CPUBackend", "Checkpoints")),
@@ -95,7 +109,7 @@ let package = Package(
     tests("Models", ["Kalsae"]),
     tests("Training", ["Kalsae"]),
     tests("CommandLine", ["Kalsae"]),
-    tests("Package"),
+    tests("Package", ["KalsaeCommandLine"]),
   ],
   swiftLanguageModes: [.v6],
   cxxLanguageStandard: .cxx17

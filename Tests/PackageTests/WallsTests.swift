@@ -16,7 +16,8 @@ import Testing
     let mathematics = tensors.union(libc)
     let checkpoints = runtime.union(["KalsaeNeural", "CZlib"]).union(foundation)
     let models = tensors.union(["KalsaeNeural", "KalsaeCheckpoints"])
-    let pipelines = runtime.union(models).union(["KalsaeDiffusion", "KalsaeModels", "KalsaeData"]).union(foundation)
+    let pipelines = runtime.union(models).union(["KalsaeDiffusion", "KalsaeModels", "KalsaeData"]).union(
+      foundation)
     return [
       "Tensors": libc,
       "Compiler": tensors,
@@ -55,15 +56,20 @@ import Testing
             words[..<place].allSatisfy({ $0.hasPrefix("@") || $0 == "public" || $0 == "internal" })
           else { continue }
           let module = String(words.last!.split(separator: ".")[0])
-          #expect(allowed.contains(module), "\(file.lastPathComponent) of \(folder) must not import \(module)")
+          #expect(
+            allowed.contains(module), "\(file.lastPathComponent) of \(folder) must not import \(module)")
         }
       }
     }
   }
 
   @Test func everyFolderIsInTheTable() throws {
-    let free: Set = ["Kalsae", "CommandLine", "CKernels", "COneDNN", "CBackendHook", "CPNG", "CTurboJPEG", "CZlib"]
-    let folders = try FileManager.default.contentsOfDirectory(atPath: Self.root.appending(path: "Sources").path)
+    let free: Set = [
+      "Kalsae", "CommandLine", "CKernels", "COneDNN", "CBackendHook", "CBuildCommit", "CPNG", "CTurboJPEG",
+      "CZlib",
+    ]
+    let folders = try FileManager.default.contentsOfDirectory(
+      atPath: Self.root.appending(path: "Sources").path)
     for folder in folders where !folder.hasPrefix(".") {
       #expect(Self.allowed[folder] != nil || free.contains(folder), "Sources/\(folder) has no walls")
     }
@@ -73,7 +79,8 @@ import Testing
     for folder in Self.allowed.keys where !["Runtime", "CPUBackend", "ReferenceBackend"].contains(folder) {
       for file in Self.files(in: "Sources/" + folder) {
         for line in try Self.lines(file) {
-          #expect(!line.contains("#if os("), "\(file.lastPathComponent) of \(folder) tells operating systems apart")
+          #expect(
+            !line.contains("#if os("), "\(file.lastPathComponent) of \(folder) tells operating systems apart")
         }
       }
     }
