@@ -61,7 +61,10 @@ static void forward_rows(long begin, long end, int worker, void *context) {
     if (top == -INFINITY) {
       for (long i = 0; i < n; i++) out[i] = s->log ? -INFINITY : 0;
     } else if (s->log) {
-      kk_row_scale(out, x, m, 1, -(top + logf(kk_row_exp_sum(x, m, top))));
+      // In two steps: top + log(sum) rounds at the size of top, which may be far larger than the results.
+      float log_sum = logf(kk_row_exp_sum(x, m, top));
+      kk_row_scale(out, x, m, 1, -top);
+      kk_row_scale(out, out, m, 1, -log_sum);
       for (long i = m; i < n; i++) out[i] = -INFINITY;
     } else {
       float sum = kk_row_exp(out, x, m, top);

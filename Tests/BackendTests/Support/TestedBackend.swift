@@ -1,3 +1,4 @@
+import KalsaeCPUBackend
 import KalsaeCompiler
 import KalsaeReferenceBackend
 import KalsaeRuntime
@@ -16,6 +17,7 @@ struct TestedBackend: Sendable, CustomTestStringConvertible {
     TestedBackend(
       name: "reference with fusions and composites",
       backend: ReferenceBackend(fusions: .all, claimsComposites: true)),
+    TestedBackend(name: "cpu", backend: CPUBackend()),
   ]
 
   /// The values of `tensors`, computed in one plan.
