@@ -8,8 +8,9 @@
 #include "ckernels/types.h"
 
 // One clone per x86-64 level, chosen at load time. Clones cannot inline each other: hot loops live in one
-// KK_CLONES function whose helpers are KK_INLINE. (clang 21 crashes if a clone shares its name with a struct tag.)
-#if defined(__x86_64__) && defined(__linux__)
+// KK_CLONES function whose helpers are KK_INLINE. (clang 21 crashes if a clone shares its name with a struct
+// tag.) -DKK_BASELINE builds only what every machine can run, to test it.
+#if defined(__x86_64__) && defined(__linux__) && !defined(KK_BASELINE)
 #define KK_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else
 #define KK_CLONES

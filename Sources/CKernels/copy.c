@@ -17,7 +17,8 @@ struct copy {
 };
 
 // n elements from a source run to a destination run.
-static void copy_run(const struct copy *c, int64_t d, int64_t s, long n, int64_t dst_stride, int64_t src_stride) {
+static void copy_run(
+    const struct copy *c, int64_t d, int64_t s, long n, int64_t dst_stride, int64_t src_stride) {
   char *dst = (char *)kk_at(c->dst, c->dst_type, d);
   const char *src = kk_at(c->src, c->src_type, s);
   size_t size = kk_dtype_size(c->dst_type);

@@ -102,8 +102,8 @@ void kk_cross_entropy_forward(
 }
 
 void kk_cross_entropy_backward(
-    const kk_cross_entropy *entropy, const void *x, const void *labels, const float *log_sum, const float *dloss,
-    int64_t dloss_stride, void *dx) {
+    const kk_cross_entropy *entropy, const void *x, const void *labels, const float *log_sum,
+    const float *dloss, int64_t dloss_stride, void *dx) {
   struct job j = {
       .entropy = entropy, .x = x, .labels = labels, .log_sum = (float *)log_sum, .dloss = dloss,
       .dloss_stride = dloss_stride, .dx = dx};

@@ -4,8 +4,8 @@
 
 typedef int64_t kk_strides[KK_MAX_DIMS];
 
-/// Simplifies `shape` and the strides of `operands` views in place, axes ordered by falling |stride| of view `key`
-/// (stable). Returns the new rank, at least 1. No axis may be 0.
+/// Simplifies `shape` and the strides of `operands` views in place, axes ordered by falling |stride| of view
+/// `key` (stable). Returns the new rank, at least 1. No axis may be 0.
 int kk_collapse(int rank, int64_t *shape, int operands, kk_strides *strides, int key);
 
 /// Product of the first `rank` sizes.
@@ -26,7 +26,8 @@ struct kk_walk {
   int64_t position[KK_MAX_DIMS], offsets[2];
 };
 
-KK_INLINE struct kk_walk kk_walk_to(int rank, const int64_t *shape, const kk_strides *strides, int64_t index) {
+KK_INLINE struct kk_walk kk_walk_to(
+    int rank, const int64_t *shape, const kk_strides *strides, int64_t index) {
   struct kk_walk w = {{0}, {0}};
   for (int d = rank - 1; d >= 0; d--) {
     w.position[d] = index % shape[d];

@@ -1,5 +1,6 @@
-// Drives the instruction loops: collapses the iteration space, cuts it into blocks, and decides for each operand
-// whether its register can be the memory itself, is loaded once for all blocks, or is converted block by block.
+// Drives the instruction loops: collapses the iteration space, cuts it into blocks, and decides for each
+// operand whether its register can be the memory itself, is loaded once for all blocks, or is converted block
+// by block.
 #include "elementwise.h"
 
 #include "dims.h"
@@ -161,7 +162,8 @@ static void store_run(const struct plan *p, const struct view *v, const char *sr
 }
 
 // Moves elements [start, start + n) of the row-major space, one run of the innermost axis after another.
-static void transfer(const struct plan *p, const struct view *v, char *reg, int64_t start, long n, bool load) {
+static void transfer(
+    const struct plan *p, const struct view *v, char *reg, int64_t start, long n, bool load) {
   if (v->dense) {
     if (load) load_run(p, v, reg, start, n);
     else store_run(p, v, reg, start, n);

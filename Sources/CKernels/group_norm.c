@@ -1,5 +1,6 @@
-// Group normalisation in three phases: sums over blocks of pixels, coefficients per (sample, channel), application.
-// The blocks are fixed, so one launch over samples and three launches over blocks give the same bits.
+// Group normalisation in three phases: sums over blocks of pixels, coefficients per (sample, channel),
+// application. The blocks are fixed, so one launch over samples and three launches over blocks give the same
+// bits.
 #include "ckernels/normalize.h"
 #include "group_norm_loops.h"
 
@@ -190,9 +191,10 @@ static void backward_apply(const struct job *j, int64_t n, int64_t block) {
   const struct kk_norm_slopes k = slopes(j, n);
   int64_t p = block * BLOCK_PIXELS;
   bool kept = keeps_dz(j);
+  const void *residual = j->residual ? pixel(j, j->residual, n, p) : NULL;
   kk_norm_gradient_apply(
-      pixel(j, j->x, n, p), pixel(j, kept ? j->y : j->dy, n, p), j->residual ? pixel(j, j->residual, n, p) : NULL,
-      (void *)pixel(j, j->y, n, p), g->type, block_pixels(j, block), g->channels, &k, g->silu && !kept);
+      pixel(j, j->x, n, p), pixel(j, kept ? j->y : j->dy, n, p), residual, (void *)pixel(j, j->y, n, p),
+      g->type, block_pixels(j, block), g->channels, &k, g->silu && !kept);
 }
 
 static void parameter_gradients(const struct job *j) {
@@ -292,8 +294,8 @@ void kk_group_norm_backward(
     const kk_group_norm *norm, const void *x, const float *mean, const float *rstd, const void *dy,
     const void *residual, void *dx, const kk_group_norm_gradients *gradients) {
   struct job j = {
-      .g = norm, .x = x, .dy = dy, .residual = residual, .y = dx, .mean = (float *)mean, .rstd = (float *)rstd,
-      .out = gradients, .sums = 3};
+      .g = norm, .x = x, .dy = dy, .residual = residual, .y = dx, .mean = (float *)mean,
+      .rstd = (float *)rstd, .out = gradients, .sums = 3};
   if (!open_job(&j, "kk_group_norm_backward")) {
     int64_t rows = norm->samples * norm->channels;
     if (gradients->dgamma) fill(gradients->dgamma, 0, norm->channels);

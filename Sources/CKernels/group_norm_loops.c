@@ -28,7 +28,8 @@
   }
 
 KK_CLONES void kk_norm_sums(
-    const void *x, kk_dtype type, long pixels, long channels, const float *center, float *sum, float *square) {
+    const void *x, kk_dtype type, long pixels, long channels, const float *center, float *sum,
+    float *square) {
   if (type == KK_BF16) SUMS(uint16_t, kk_from_bf16)
   else SUMS(float, F32)
 }
@@ -46,7 +47,8 @@ KK_CLONES void kk_norm_sums(
   }
 
 KK_CLONES void kk_norm_apply(
-    const void *x, void *y, kk_dtype type, long pixels, long channels, const float *a, const float *b, bool silu) {
+    const void *x, void *y, kk_dtype type, long pixels, long channels, const float *a, const float *b,
+    bool silu) {
   if (type == KK_BF16) {
     if (silu) ROWS(uint16_t, kk_from_bf16, kk_to_bf16, kk_siluf(z))
     else ROWS(uint16_t, kk_from_bf16, kk_to_bf16, z)

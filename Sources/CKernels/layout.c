@@ -39,8 +39,8 @@ void kk_pad(
   }
   if (kk_element_count(rank, inside) == 0) return;
   kk_copy(
-      rank, inside, (void *)kk_at(dst, type, dst_offset), type, dst_strides, kk_at(src, type, src_offset), type,
-      src_strides);
+      rank, inside, (void *)kk_at(dst, type, dst_offset), type, dst_strides, kk_at(src, type, src_offset),
+      type, src_strides);
 }
 
 struct rows {
@@ -60,7 +60,8 @@ static void copy_bytes(long begin, long end, int worker, void *context) {
   }
 }
 
-void kk_concatenate(void *dst, int64_t outer, int32_t count, const void *const *sources, const int64_t *bytes) {
+void kk_concatenate(
+    void *dst, int64_t outer, int32_t count, const void *const *sources, const int64_t *bytes) {
   int64_t pitch = 0, offset = 0;
   for (int k = 0; k < count; k++) pitch += bytes[k];
   for (int k = 0; k < count; k++) {

@@ -1,5 +1,5 @@
-// Vectorisable float32 mathematics: no branch, no table, no call. Coefficients are minimax fits made for these
-// ranges; the relative error of each function is within 2 units in the last place (erf, tanh: 3).
+// Vectorisable float32 mathematics: no branch, no table, no call. Coefficients are minimax fits made for
+// these ranges; the relative error of each function is within 2 units in the last place (erf, tanh: 3).
 #pragma once
 #include "common.h"
 

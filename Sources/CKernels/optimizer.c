@@ -81,7 +81,8 @@ static void squares_piece(const void *context, int32_t tensor, int64_t begin, lo
   s->sums[piece] = squares_loop(s->x[tensor] + begin, n);
 }
 
-void kk_sum_of_squares(int32_t count, const float *const *x, const int64_t *sizes, double scale, float *result) {
+void kk_sum_of_squares(
+    int32_t count, const float *const *x, const int64_t *sizes, double scale, float *result) {
   struct list list;
   open_list(&list, count, sizes);
   int64_t pieces = list.first[count];
@@ -101,7 +102,8 @@ struct adam {
   float beta1, beta2, epsilon, gradient_scale, coupled_decay, keep, step, root;
 };
 
-KK_CLONES static void adam_loop(const struct adam *s, float *p, const float *gradient, float *m, float *v, long n) {
+KK_CLONES static void adam_loop(
+    const struct adam *s, float *p, const float *gradient, float *m, float *v, long n) {
   KK_CONTRACT
   const float beta1 = s->beta1, beta2 = s->beta2, epsilon = s->epsilon, scale = s->gradient_scale;
   const float decay = s->coupled_decay, keep = s->keep, step = s->step, root = s->root;
@@ -170,8 +172,8 @@ static void sgd_piece(const void *context, int32_t t, int64_t begin, long n, int
 }
 
 void kk_sgd_update(
-    const kk_sgd *o, int32_t count, float *const *parameters, const float *const *gradients, float *const *buffers,
-    const int64_t *sizes) {
+    const kk_sgd *o, int32_t count, float *const *parameters, const float *const *gradients,
+    float *const *buffers, const int64_t *sizes) {
   if (is_skipped(o->finite)) return;
   struct sgd s = {
       .p = parameters, .b = buffers, .g = gradients, .rate = *o->learning_rate,

@@ -19,7 +19,8 @@ struct window {
 };
 
 static struct window window_at(const kk_pool *p, int64_t row, int64_t column) {
-  int64_t top = row * p->stride_height - p->padding_height, left = column * p->stride_width - p->padding_width;
+  int64_t top = row * p->stride_height - p->padding_height;
+  int64_t left = column * p->stride_width - p->padding_width;
   return (struct window){
       kk_max(0, top), kk_min(p->height, top + p->window_height), kk_max(0, left),
       kk_min(p->width, left + p->window_width)};
@@ -65,22 +66,34 @@ static void load_strip(const kk_pool *p, const char *base, int64_t at, int64_t c
   kk_load_f32(dst, kk_at(base, p->type, at * p->channels + channel), p->type, n, 1);
 }
 
+// Takes over the channels where x beats the best so far.
+KK_CLONES static void challenge(const float *x, float *best, int32_t *place, int32_t pixel, long n) {
+  for (long i = 0; i < n; i++) {
+    bool take = (x[i] > best[i]) | ((x[i] != x[i]) & (best[i] == best[i]));
+    best[i] = take ? x[i] : best[i];
+    place[i] = take ? pixel : place[i];
+  }
+}
+
+KK_CLONES static void add_scaled(float *sum, const float *x, float scale, long n) {
+  KK_INDEPENDENT for (long i = 0; i < n; i++) sum[i] += scale * x[i];
+}
+
 // The first maximum of each channel takes the gradient.
 static void scatter_maximum(
-    const struct job *j, int64_t sample, int64_t channel, long n, struct window w, const float *dy, float *sums) {
+    const struct job *j, int64_t sample, int64_t channel, long n, struct window w, const float *dy,
+    float *sums) {
   const kk_pool *p = j->pool;
   float best[STRIP], x[STRIP];
-  int64_t place[STRIP];
+  int32_t place[STRIP];
   for (int64_t row = w.top; row < w.bottom; row++)
     for (int64_t column = w.left; column < w.right; column++) {
       bool first = row == w.top && column == w.left;
-      int64_t pixel = row * p->width + column;
-      load_strip(p, j->x, sample * p->height * p->width + pixel, channel, n, x);
-      for (long i = 0; i < n; i++) {
-        bool take = first || x[i] > best[i] || (x[i] != x[i] && best[i] == best[i]);
-        best[i] = take ? x[i] : best[i];
-        place[i] = take ? pixel : place[i];
-      }
+      int32_t pixel = (int32_t)(row * p->width + column);
+      load_strip(p, j->x, sample * p->height * p->width + pixel, channel, n, first ? best : x);
+      if (first)
+        for (long i = 0; i < n; i++) place[i] = pixel;
+      else challenge(x, best, place, pixel, n);
     }
   for (long i = 0; i < n; i++) sums[place[i] * STRIP + i] += dy[i];
 }
@@ -107,7 +120,7 @@ static void backward_strips(long begin, long end, int worker, void *context) {
       float scale = 1 / divisor(p, w);
       for (int64_t row = w.top; row < w.bottom; row++)
         for (int64_t column = w.left; column < w.right; column++)
-          for (long i = 0; i < n; i++) sums[(row * p->width + column) * STRIP + i] += scale * dy[i];
+          add_scaled(sums + (row * p->width + column) * STRIP, dy, scale, n);
     }
     for (int64_t pixel = 0; pixel < pixels; pixel++) {
       void *dst = (void *)kk_at(j->out, p->type, (sample * pixels + pixel) * p->channels + channel);
@@ -124,7 +137,8 @@ static void forward(const kk_pool *p, const char *name, const void *x, void *y, 
   kk_parallel_for(p->samples * p->out_height, kk_max(1, GRAIN / kk_max(1, work)), forward_rows, &j);
 }
 
-static void backward(const kk_pool *p, const char *name, const void *x, const void *dy, void *dx, bool maximum) {
+static void backward(
+    const kk_pool *p, const char *name, const void *x, const void *dy, void *dx, bool maximum) {
   kk_require_f32_or_bf16(name, p->type);
   struct job j = {
       .pool = p, .x = x, .dy = dy, .out = dx, .maximum = maximum, .strips = kk_ceil_div(p->channels, STRIP)};

@@ -14,8 +14,8 @@ static double now(void) {
   return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-// Independent chains, enough to hide the latency of the multiply-add: 128 lanes fill the registers of AVX-512, 64
-// those of narrower machines.
+// Independent chains, enough to hide the latency of the multiply-add: 128 lanes fill the registers of
+// AVX-512, 64 those of narrower machines.
 #define CHAINS(LANES)                                                                                        \
   {                                                                                                          \
     float sums[LANES];                                                                                       \

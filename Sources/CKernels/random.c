@@ -90,7 +90,8 @@ static void run_blocks(long begin, long end, int worker, void *context) {
 }
 
 static void run(
-    const kk_random *random, enum distribution distribution, int64_t n, void *out, kk_dtype type, float a, float b) {
+    const kk_random *random, enum distribution distribution, int64_t n, void *out, kk_dtype type, float a,
+    float b) {
   struct job j = {random, distribution, n, out, type, a, b};
   kk_parallel_for(kk_ceil_div(n, 4 * BLOCKS), GRAIN / (4 * BLOCKS), run_blocks, &j);
 }
@@ -100,7 +101,8 @@ void kk_random_uniform(const kk_random *random, int64_t n, void *out, kk_dtype t
   run(random, UNIFORM, n, out, type, low, high);
 }
 
-void kk_random_normal(const kk_random *random, int64_t n, void *out, kk_dtype type, float mean, float deviation) {
+void kk_random_normal(
+    const kk_random *random, int64_t n, void *out, kk_dtype type, float mean, float deviation) {
   kk_require_f32_or_bf16("kk_random_normal", type);
   run(random, NORMAL, n, out, type, mean, deviation);
 }

@@ -1,5 +1,5 @@
-// kk_reduce: the kept and the reduced axes are collapsed apart. If the innermost reduced axis is the tighter one,
-// rows are folded to scalars; otherwise strips of the innermost kept axis accumulate row upon row.
+// kk_reduce: the kept and the reduced axes are collapsed apart. If the innermost reduced axis is the tighter
+// one, rows are folded to scalars; otherwise strips of the innermost kept axis accumulate row upon row.
 #include "reduce.h"
 
 #include "dims.h"
@@ -25,7 +25,7 @@ struct reduction {
   int64_t width, width_dst, width_src;      // the strip axis; 1 for row folds
   bool columns;
   int64_t strips, splits, steps;            // steps: rows of the reduced space, cut into `splits`
-  int64_t row, row_pieces;                  // row folds: the innermost axis, in pieces of at most SPLIT_ELEMENTS
+  int64_t row, row_pieces;                  // row folds: the innermost axis, cut into pieces
   union value *partials;                    // (outer, splits, width) when splits > 1
 };
 
@@ -69,7 +69,8 @@ static void fold_run(const struct reduction *r, union value *acc, const char *sr
 }
 
 // Row folds: steps are pieces of the innermost reduced axis.
-static void fold_rows(const struct reduction *r, union value *acc, const char *src, int64_t begin, int64_t end) {
+static void fold_rows(
+    const struct reduction *r, union value *acc, const char *src, int64_t begin, int64_t end) {
   const int last = r->rank - 1;
   struct kk_walk at = kk_walk_to(last, r->shape, r->strides, begin / r->row_pieces);
   *acc = identity(r);
@@ -124,7 +125,8 @@ static void accumulate_rows(
       if (wide) kk_accumulate_f32(r->op, (float *)acc, x, r->src_type, wide, pitch * copies, width * copies);
       if (rest && copies > 1)
         kk_accumulate_f32(
-            r->op, (float *)acc, kk_at(x, r->src_type, wide * copies * pitch), r->src_type, rest, pitch, width);
+            r->op, (float *)acc, kk_at(x, r->src_type, wide * copies * pitch), r->src_type, rest, pitch,
+            width);
     }
     // Moves `rows` steps along the innermost axis.
     step += rows;
@@ -156,7 +158,8 @@ static void run_units(long begin, long end, int worker, void *context) {
     if (r->columns) accumulate_rows(r, totals, src, width, first, stop);
     else fold_rows(r, totals, src, first, stop);
     if (r->splits > 1) {
-      memcpy(r->partials + (outer * r->splits + split) * r->width + column, totals, (size_t)width * sizeof *totals);
+      memcpy(r->partials + (outer * r->splits + split) * r->width + column, totals,
+          (size_t)width * sizeof *totals);
     } else {
       for (long j = 0; j < width; j++) store(r, at.offsets[0] + (column + j) * r->width_dst, totals[j]);
     }
@@ -210,7 +213,8 @@ void kk_reduce(
   r.rank = kk_collapse(r.rank, r.shape, 2, r.strides, 1);
   const int last = r.rank - 1, inner = r.kept_rank - 1;
   r.row = r.shape[last];
-  r.columns = r.kept[inner] > 1 && (r.row == 1 || llabs(r.kept_strides[1][inner]) < llabs(r.strides[1][last]));
+  bool tighter = llabs(r.kept_strides[1][inner]) < llabs(r.strides[1][last]);
+  r.columns = r.kept[inner] > 1 && (r.row == 1 || tighter);
   r.width = 1;
   if (r.columns) {
     r.width = r.kept[inner];

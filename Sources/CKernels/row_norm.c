@@ -32,8 +32,8 @@ KK_CLONES static void normalise(
 
 // The row's means of g = dy gamma and of g xh; adds to the sums of the parameters' gradients.
 KK_CLONES static void gradient_means(
-    const float *x, const float *dy, long n, float mean, float rstd, const float *gamma, float *dgamma, float *dbeta,
-    float means[2]) {
+    const float *x, const float *dy, long n, float mean, float rstd, const float *gamma, float *dgamma,
+    float *dbeta, float means[2]) {
   KK_REASSOCIATE
   float m1 = 0, m2 = 0;
   for (long i = 0; i < n; i++) {

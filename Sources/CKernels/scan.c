@@ -51,7 +51,8 @@ static int64_t extreme_of_row(const struct scan *s, int64_t base) {
   return found;
 }
 
-KK_CLONES static void better_f32(bool minimum, const float *x, float *best, int32_t *at, int32_t row, long width) {
+KK_CLONES static void better_f32(
+    bool minimum, const float *x, float *best, int32_t *at, int32_t row, long width) {
   if (minimum) {
     for (long j = 0; j < width; j++) {
       bool take = (x[j] < best[j]) | ((x[j] != x[j]) & (best[j] == best[j]));

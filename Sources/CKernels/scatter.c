@@ -1,5 +1,5 @@
-// Scattered sums. A place of the result belongs to one worker, which meets its updates in order: no atomics, and the
-// same bits for any number of threads.
+// Scattered sums. A place of the result belongs to one worker, which meets its updates in order: no atomics,
+// and the same bits for any number of threads.
 #include "ckernels/gather.h"
 #include "indices.h"
 
@@ -28,7 +28,8 @@ static void add_i64(int64_t *sum, const int64_t *x, long n) {
 }
 
 // Rows [first, first + rows) of one outer position; every worker reads all indices and takes its own.
-static void scatter_piece(const struct scatter *s, int64_t outer, int64_t first, int64_t rows, char *sums, char *row) {
+static void scatter_piece(
+    const struct scatter *s, int64_t outer, int64_t first, int64_t rows, char *sums, char *row) {
   const int64_t inner = s->inner;
   const bool integer = kk_is_integer(s->type);
   const size_t size = integer ? sizeof(int64_t) : sizeof(float);
@@ -74,8 +75,8 @@ int64_t kk_scatter_add(
   int64_t bad = kk_first_bad_index("kk_scatter_add", indices, index_type, count, n);
   if (bad >= 0 || outer * n * inner == 0) return bad;
   struct scatter s = {
-      .n = n, .count = count, .inner = inner, .updates = updates, .indices = indices, .index_type = index_type,
-      .type = type, .dst = dst};
+      .n = n, .count = count, .inner = inner, .updates = updates, .indices = indices,
+      .index_type = index_type, .type = type, .dst = dst};
   // Small pieces for those that need scratch memory, few pieces otherwise.
   int64_t fair = kk_ceil_div(n, 4 * kk_threads());
   s.piece_rows = type == KK_F32 || type == KK_I64 ? fair : kk_min(fair, kk_max(1, PIECE / inner));

@@ -55,7 +55,8 @@ static void forward_rows(long begin, long end, int worker, void *context) {
     }
     if (s->mask) {
       int64_t offset = kk_offset(s->rank - 1, s->shape, s->mask_strides, row);
-      kk_row_mask(buffer, m, kk_at(s->mask, s->mask_type, offset), s->mask_type, s->mask_strides[s->rank - 1]);
+      kk_row_mask(buffer, m, kk_at(s->mask, s->mask_type, offset), s->mask_type,
+          s->mask_strides[s->rank - 1]);
     }
     float top = m > 0 ? kk_row_max(x, m) : -INFINITY;
     if (top == -INFINITY) {
@@ -86,7 +87,7 @@ static void backward_rows(long begin, long end, int worker, void *context) {
     long m = visible(j, row);
     float *out = s->type == KK_F32 ? (float *)j->out + row * n : buffers;
     const float *y = load_row(j, j->y, row, m, buffers), *dy = load_row(j, j->dy, row, m, buffers + n);
-    float mean = m == 0 ? 0 : s->log ? kk_row_sum(dy, m) : kk_row_dot(y, dy, m);
+    float mean = m == 0 ? 0 : s->log ? kk_row_visible_sum(dy, y, m) : kk_row_dot(y, dy, m);
     kk_row_softmax_gradient(out, y, dy, m, s->scale, mean, s->log);
     for (long i = m; i < n; i++) out[i] = 0;
     store_row(j, row, out);

@@ -36,10 +36,20 @@ KK_CLONES float kk_row_dot(const float *a, const float *b, long n) {
   return sum;
 }
 
+KK_CLONES float kk_row_visible_sum(const float *x, const float *log, long n) {
+  KK_REASSOCIATE
+  float sum = 0;
+  for (long i = 0; i < n; i++) sum += log[i] == -INFINITY ? 0.0f : x[i];
+  return sum;
+}
+
 KK_CLONES void kk_row_softmax_gradient(
     float *dx, const float *y, const float *dy, long n, float scale, float mean, bool log) {
   if (log) {
-    KK_INDEPENDENT for (long i = 0; i < n; i++) dx[i] = scale * (dy[i] - kk_exp_of_negative(y[i]) * mean);
+    KK_INDEPENDENT for (long i = 0; i < n; i++) {
+      float g = scale * (dy[i] - kk_exp_of_negative(y[i]) * mean);
+      dx[i] = y[i] == -INFINITY ? 0.0f : g;
+    }
   } else {
     KK_INDEPENDENT for (long i = 0; i < n; i++) dx[i] = scale * (y[i] * (dy[i] - mean));
   }

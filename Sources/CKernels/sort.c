@@ -1,4 +1,5 @@
-// Stable sorting of rows: a radix sort of order-preserving integer keys, a byte at a time, least significant first.
+// Stable sorting of rows: a radix sort of order-preserving integer keys, a byte at a time, least significant
+// first.
 #include "ckernels/scan.h"
 #include "common.h"
 
@@ -94,7 +95,8 @@ static void sort_rows(long begin, long end, int worker, void *context) {
 }
 
 void kk_sort(
-    int64_t rows, int64_t n, const void *src, kk_dtype type, bool descending, void *values, int32_t *indices) {
+    int64_t rows, int64_t n, const void *src, kk_dtype type, bool descending, void *values,
+    int32_t *indices) {
   if (rows == 0 || n == 0) return;
   if (n > INT32_MAX) kk_fail("kk_sort", "rows must have less than 2^31 elements");
   struct sort s = {n, src, values, indices, type, descending};

@@ -15,12 +15,14 @@ struct job {
 static void forward_rows(long begin, long end, int worker, void *context) {
   (void)worker;
   const struct job *j = context;
-  const size_t pixel = (size_t)j->channels * kk_dtype_size(j->type), row = pixel * (size_t)(j->width * j->factor);
+  const size_t pixel = (size_t)j->channels * kk_dtype_size(j->type);
+  const size_t row = pixel * (size_t)(j->width * j->factor);
   for (long u = begin; u < end; u++) {
     char *first = j->dst + (size_t)(u * j->factor) * row;
     for (int64_t x = 0; x < j->width; x++)
       for (int64_t k = 0; k < j->factor; k++)
-        memcpy(first + (size_t)(x * j->factor + k) * pixel, j->src + (size_t)(u * j->width + x) * pixel, pixel);
+        memcpy(first + (size_t)(x * j->factor + k) * pixel, j->src + (size_t)(u * j->width + x) * pixel,
+            pixel);
     for (int64_t k = 1; k < j->factor; k++) memcpy(first + (size_t)k * row, first, row);
   }
 }
@@ -44,16 +46,16 @@ static void backward_rows(long begin, long end, int worker, void *context) {
 }
 
 void kk_upsample_nearest_forward(
-    int64_t samples, int64_t height, int64_t width, int64_t channels, int64_t factor, kk_dtype type, const void *x,
-    void *y) {
+    int64_t samples, int64_t height, int64_t width, int64_t channels, int64_t factor, kk_dtype type,
+    const void *x, void *y) {
   struct job j = {width, channels, factor, type, x, y};
   int64_t work = kk_max(1, width * channels * factor * factor);
   kk_parallel_for(samples * height, kk_max(1, GRAIN / work), forward_rows, &j);
 }
 
 void kk_upsample_nearest_backward(
-    int64_t samples, int64_t height, int64_t width, int64_t channels, int64_t factor, kk_dtype type, const void *dy,
-    void *dx) {
+    int64_t samples, int64_t height, int64_t width, int64_t channels, int64_t factor, kk_dtype type,
+    const void *dy, void *dx) {
   kk_require_f32_or_bf16("kk_upsample_nearest_backward", type);
   struct job j = {width, channels, factor, type, dy, dx};
   int64_t work = kk_max(1, width * channels * factor * factor);

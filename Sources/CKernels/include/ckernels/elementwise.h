@@ -71,8 +71,8 @@ typedef struct {
   int32_t dst, a, b, c;
 } kk_instruction;
 
-/// A view of memory and the register that it is loaded into or stored from. Strides are in elements, one for each
-/// axis of the iteration space, any sign; 0 broadcasts (inputs only). `data` is the element of index (0, 0, ...).
+/// A view of memory and the register that it is loaded into or stored from. Strides are in elements, one for
+/// each axis of the iteration space, any sign; 0 broadcasts (inputs only). `data` is the element at the origin.
 typedef struct {
   void *data;
   kk_dtype type;
@@ -88,8 +88,9 @@ static inline kk_operand kk_operand_make(
   return o;
 }
 
-/// Inputs are loaded into their registers (distinct ones), the instructions run in order, outputs are stored from
-/// their registers. An output may alias an input exactly (same data, type and strides); no other overlap.
+/// Inputs are loaded into their registers (distinct ones), the instructions run in order, outputs are stored
+/// from their registers. An output may alias an input exactly (same data, type and strides); no other
+/// overlap.
 typedef struct {
   int32_t rank;
   int32_t input_count, output_count, instruction_count;
@@ -101,8 +102,8 @@ typedef struct {
 /// Runs with f32 registers. Stores to integers truncate and saturate, NaN gives 0; integers above 2^24 round.
 void kk_elementwise_f32(const kk_elementwise *program);
 
-/// Runs with int64 registers, arithmetic modulo 2^64; stores to narrower integers wrap. Aborts on an operation
-/// without [i] above.
+/// Runs with int64 registers, arithmetic modulo 2^64; stores to narrower integers wrap. Aborts on an
+/// operation without [i] above.
 void kk_elementwise_i64(const kk_elementwise *program);
 
 #ifdef __cplusplus

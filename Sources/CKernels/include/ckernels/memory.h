@@ -6,8 +6,9 @@
 extern "C" {
 #endif
 
-/// `bytes` of zeroed, untouched memory. From 2 MiB on it is aligned to 2 MiB and asks for huge pages (first touch
-/// of 64 MiB: 4 ms instead of 22); smaller blocks are aligned to a page. NULL if there is no memory. bytes > 0.
+/// `bytes` of zeroed, untouched memory. From 2 MiB on it is aligned to 2 MiB and asks for huge pages (first
+/// touch of 64 MiB: 4 ms instead of 22); smaller blocks are aligned to a page. NULL if there is no memory.
+/// bytes > 0.
 void *kk_arena_allocate(size_t bytes);
 
 /// Returns memory of kk_arena_allocate; `bytes` as given there. NULL is ignored.

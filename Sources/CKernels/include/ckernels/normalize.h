@@ -1,6 +1,6 @@
-// Normalisations with their gradients. Activations are f32 or bf16, all of one type per call; statistics are f32,
-// computed from shifted sums and combined in f64. Gradients of parameters are f32. No result depends on the
-// number of threads.
+// Normalisations with their gradients. Activations are f32 or bf16, all of one type per call; statistics are
+// f32, computed from shifted sums and combined in f64. Gradients of parameters are f32. No result depends on
+// the number of threads.
 #pragma once
 #include "types.h"
 
@@ -8,7 +8,8 @@
 extern "C" {
 #endif
 
-/// Group normalisation of x (samples, pixels, channels) over (pixels, channels / groups), then, each if present:
+/// Group normalisation of x (samples, pixels, channels) over (pixels, channels / groups), then, each if
+/// present:
 ///
 ///     x'  = x + input_bias[n, c]
 ///     xh  = (x' - mean[n, g]) rstd[n, g]        rstd = 1 / sqrt(var + epsilon), var divided by the count
@@ -38,8 +39,9 @@ typedef struct {
   float *dscale, *dshift, *dinput;  // (samples, channels); dinput = sum over pixels of dx before `residual`
 } kk_group_norm_gradients;
 
-/// dx = gradient through the normalisation of dy, plus `residual` (same shape) if not NULL. dx may be dy or residual,
-/// not x. dinput is the gradient of input_bias and, summed over samples, of a bias of the convolution that made x.
+/// dx = gradient through the normalisation of dy, plus `residual` (same shape) if not NULL. dx may be dy or
+/// residual, not x. dinput is the gradient of input_bias and, summed over samples, of a bias of the
+/// convolution that made x.
 void kk_group_norm_backward(
     const kk_group_norm *norm, const void *x, const float *mean, const float *rstd, const void *dy,
     const void *residual, void *dx, const kk_group_norm_gradients *gradients);

@@ -9,8 +9,8 @@ extern "C" {
 /// Handles the indices [begin, end); `worker` is in 0 ..< kk_threads() and unique among concurrent calls.
 typedef void (*kk_body)(long begin, long end, int worker, void *context);
 
-/// Splits 0 ..< n into at most kk_threads() contiguous ranges, one call of `body` each; every inner boundary is
-/// a multiple of `grain`. Serial if n <= grain, with one thread, and inside another kk_parallel_for.
+/// Splits 0 ..< n into at most kk_threads() contiguous ranges, one call of `body` each; every inner boundary
+/// is a multiple of `grain`. Serial if n <= grain, with one thread, and inside another kk_parallel_for.
 /// Aborts on a thread that has not called kk_enter_evaluation_thread: libgomp keeps a pool for each calling
 /// thread, and two pools on the same cores halve the speed of both.
 void kk_parallel_for(long n, long grain, kk_body body, void *context);

@@ -6,8 +6,9 @@
 extern "C" {
 #endif
 
-/// Windows of window_height x window_width every `stride` pixels, starting `padding` pixels above and left of the
-/// picture. out = (in + 2 padding - window) / stride + 1 along each axis; every window must touch the picture.
+/// Windows of window_height x window_width every `stride` pixels, starting `padding` pixels above and left of
+/// the picture. out = (in + 2 padding - window) / stride + 1 along each axis; every window must touch the
+/// picture.
 typedef struct {
   int64_t samples, height, width, channels;
   int64_t window_height, window_width, stride_height, stride_width, padding_height, padding_width;
@@ -27,13 +28,13 @@ void kk_max_pool_backward(const kk_pool *pool, const void *x, const void *dy, vo
 
 /// y[n, i, j, c] = x[n, i / factor, j / factor, c]; x (samples, height, width, channels).
 void kk_upsample_nearest_forward(
-    int64_t samples, int64_t height, int64_t width, int64_t channels, int64_t factor, kk_dtype type, const void *x,
-    void *y);
+    int64_t samples, int64_t height, int64_t width, int64_t channels, int64_t factor, kk_dtype type,
+    const void *x, void *y);
 
 /// dx = sums of dy over factor x factor pixels.
 void kk_upsample_nearest_backward(
-    int64_t samples, int64_t height, int64_t width, int64_t channels, int64_t factor, kk_dtype type, const void *dy,
-    void *dx);
+    int64_t samples, int64_t height, int64_t width, int64_t channels, int64_t factor, kk_dtype type,
+    const void *dy, void *dx);
 
 #ifdef __cplusplus
 }

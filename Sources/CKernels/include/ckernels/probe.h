@@ -6,13 +6,15 @@
 extern "C" {
 #endif
 
-/// Best rate of float32 fused multiply-adds in registers, in GFLOPS (2 per multiply-add), over about `seconds`.
+/// Best rate of float32 fused multiply-adds in registers, in GFLOPS (2 per multiply-add), over about
+/// `seconds`.
 double kk_probe_gflops(double seconds);
 
 /// Best rate of the triad a = b + s c on arrays of 64 MiB each, in GB/s: 12 bytes per element.
 double kk_probe_bandwidth(double seconds);
 
-/// Instruction sets that the kernels were chosen for: "x86-64-v4", "x86-64-v3", "x86-64" or the architecture's name.
+/// Instruction sets that the kernels were chosen for: "x86-64-v4", "x86-64-v3", "x86-64" or the
+/// architecture's name.
 const char *kk_probe_level(void);
 
 #ifdef __cplusplus

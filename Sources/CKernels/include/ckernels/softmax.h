@@ -10,9 +10,10 @@ extern "C" {
 ///
 ///     s[.., q, k] = scale x[.., q, k] + mask[.., q, k],   y = softmax_k(s) or log softmax_k(s)
 ///
-/// An additive mask is KK_F32 or KK_BF16; a KK_BOOL mask keeps the positions where it is true. It is broadcast by `mask_strides`
-/// (`rank` of them, in elements). `causal`: row q = index of axis rank - 2 sees only k <= q + n - shape[rank - 2].
-/// A row that sees nothing gives zeros (softmax) or -infinity (log-softmax).
+/// An additive mask is KK_F32 or KK_BF16; a KK_BOOL mask keeps the positions where it is true. It is
+/// broadcast by `mask_strides` (`rank` of them, in elements). `causal`: row q = index of axis rank - 2 sees
+/// only k <= q + n - shape[rank - 2]. A row that sees nothing gives zeros (softmax) or -infinity
+/// (log-softmax).
 typedef struct {
   int32_t rank;  // at least 1; the last axis is n
   int64_t shape[KK_MAX_DIMS];
@@ -27,8 +28,8 @@ typedef struct {
 /// y may be x.
 void kk_softmax_forward(const kk_softmax *softmax, const void *x, void *y);
 
-/// dx from the forward result y: scale y (dy - sum dy y), or with `log` scale (dy - exp(y) sum dy). Masked positions get 0.
-/// dx may be dy or y.
+/// dx from the forward result y: scale y (dy - sum dy y), or with `log` scale (dy - exp(y) sum dy). Masked
+/// positions get 0 and their dy does not count. dx may be dy or y.
 void kk_softmax_backward(const kk_softmax *softmax, const void *y, const void *dy, void *dx);
 
 /// Cross-entropy of each row of logits x (rows, classes) with integer labels (rows):
@@ -49,10 +50,11 @@ typedef struct {
 void kk_cross_entropy_forward(
     const kk_cross_entropy *entropy, const void *x, const void *labels, float *loss, float *log_sum);
 
-/// dx[r, c] = dloss[r] (softmax(x)_c - t_c); dx may be x. dloss is read at dloss[r * dloss_stride]: stride 0 for a mean.
+/// dx[r, c] = dloss[r] (softmax(x)_c - t_c); dx may be x. dloss is read at dloss[r * dloss_stride]: stride 0
+/// for a mean.
 void kk_cross_entropy_backward(
-    const kk_cross_entropy *entropy, const void *x, const void *labels, const float *log_sum, const float *dloss,
-    int64_t dloss_stride, void *dx);
+    const kk_cross_entropy *entropy, const void *x, const void *labels, const float *log_sum,
+    const float *dloss, int64_t dloss_stride, void *dx);
 
 #ifdef __cplusplus
 }

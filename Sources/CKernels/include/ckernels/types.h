@@ -10,7 +10,8 @@ extern "C" {
 
 enum { KK_MAX_DIMS = 8 };
 
-/// Storage types. `KK_IOTA` is no storage: an elementwise operand of this type has the value sum_d index_d strides_d.
+/// Storage types. `KK_IOTA` is no storage: an elementwise operand of this type has the value sum_d index_d
+/// strides_d.
 typedef enum : int32_t {
   KK_F32 = 0,
   KK_BF16 = 1,
