@@ -6,6 +6,8 @@ DEMO_STEPS ?= 900
 KALSAE := .build/release/kalsae
 PACKAGES := libdnnl-dev libpng-dev libturbojpeg0-dev zlib1g-dev pkg-config
 DATA_PACKAGE := dataset-fashion-mnist
+# What --version names; see Package.swift.
+export KALSAE_COMMIT := $(shell git describe --always --exclude='*' --abbrev=12 --dirty=+ 2>/dev/null)
 # A hung backtracer must not hold up a test run.
 export SWIFT_BACKTRACE ?= enable=no
 

@@ -18,11 +18,15 @@ func tests(_ folder: String, _ dependencies: [Target.Dependency] = []) -> Target
 
 func own(_ folders: String...) -> [Target.Dependency] { folders.map { .init(stringLiteral: "Kalsae" + $0) } }
 
-/// The commit this is built from, "+" when files have changed since; nothing outside git.
-let commit: [CSetting] =
-  Context.gitInformation.map { git in
-    [.define("KALSAE_COMMIT", to: git.currentCommit.prefix(12) + (git.hasUncommittedChanges ? "+" : ""))]
-  } ?? []
+/// The commit this is built from, "+" when files have changed since; nothing outside git. SwiftPM keeps a manifest's
+/// answer until the manifest or the environment changes, so `make` says the commit in a variable.
+let commit: [CSetting] = {
+  if let name = Context.environment["KALSAE_COMMIT"], !name.isEmpty {
+    return [.define("KALSAE_COMMIT", to: name)]
+  }
+  guard let git = Context.gitInformation else { return [] }
+  return [.define("KALSAE_COMMIT", to: git.currentCommit.prefix(12) + (git.hasUncommittedChanges ? "+" : ""))]
+}()
 
 let settings: [SwiftSetting] = [.enableUpcomingFeature("MemberImportVisibility")]
 
