@@ -10,23 +10,23 @@ import KalsaeTensors
 /// A network that maps a noisy picture and a time to a picture of the same size.
 public struct UNet2DModel: Module {
   public let config: UNet2DConfig
-  let conv_in: Conv2d
-  let time_proj: TimeProjection
-  let time_embedding: TimestepEmbedding
-  let class_embedding: ClassEmbedding?
-  let down_blocks: [DownBlock2D]
-  let mid_block: MidBlock2D?
-  let up_blocks: [UpBlock2D]
-  let conv_norm_out: GroupNorm
-  let conv_out: Conv2d
+  public let conv_in: Conv2d
+  public let time_proj: TimeProjection
+  public let time_embedding: TimestepEmbedding
+  public let class_embedding: ClassEmbedding?
+  public let down_blocks: [DownBlock2D]
+  public let mid_block: MidBlock2D?
+  public let up_blocks: [UpBlock2D]
+  public let conv_norm_out: GroupNorm
+  public let conv_out: Conv2d
 
-  enum TimeProjection: Module {
+  public enum TimeProjection: Module {
     case positional(SinusoidalEmbedding)
     case fourier(GaussianFourierProjection)
     case learned(Embedding)
   }
 
-  enum ClassEmbedding: Module {
+  public enum ClassEmbedding: Module {
     case table(Embedding)
     case timestep(TimestepEmbedding)
     case identity

@@ -117,7 +117,7 @@ import Testing
       _ = UNet2DModel(config)
     }
     #expect(
-      String(decoding: result?.standardErrorContent ?? [], as: UTF8.self)
+      printed(by: result)
         .contains("UNet2DModel: 'down_block_types' names 4 blocks for the 1 levels"))
   }
 }

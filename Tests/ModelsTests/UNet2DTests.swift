@@ -154,7 +154,7 @@ private func error(_ found: Tensor, _ expected: Tensor) -> Float {
       _ = UNet2DModel(config)(.zeros([1, 10, 8, 3]), Tensor(1))
     }
     #expect(
-      String(decoding: size?.standardErrorContent ?? [], as: UTF8.self).contains("must be multiples of 4"))
+      printed(by: size).contains("must be multiples of 4"))
     let labels = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
       var config = UNet2DConfig()
       (config.block_out_channels, config.norm_num_groups, config.num_class_embeds) = ([8], 4, 3)
@@ -162,6 +162,11 @@ private func error(_ found: Tensor, _ expected: Tensor) -> Float {
       _ = UNet2DModel(config)(.zeros([1, 4, 4, 3]), Tensor(1))
     }
     #expect(
-      String(decoding: labels?.standardErrorContent ?? [], as: UTF8.self).contains("class labels are needed"))
+      printed(by: labels).contains("class labels are needed"))
   }
+}
+
+/// What a process that was expected to trap wrote to standard error.
+func printed(by result: ExitTest.Result?) -> String {
+  String(decoding: result?.standardErrorContent ?? [], as: UTF8.self)
 }

@@ -111,6 +111,11 @@ private struct Net: Module {
       _ = Empty().contents
     }
     #expect(
-      String(decoding: result?.standardErrorContent ?? [], as: UTF8.self).contains("Empty has no parameter"))
+      printed(by: result).contains("Empty has no parameter"))
   }
+}
+
+/// What a process that was expected to trap wrote to standard error.
+func printed(by result: ExitTest.Result?) -> String {
+  String(decoding: result?.standardErrorContent ?? [], as: UTF8.self)
 }

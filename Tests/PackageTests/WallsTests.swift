@@ -15,7 +15,7 @@ import Testing
     let runtime = compiler.union(["KalsaeRuntime"])
     let mathematics = tensors.union(libc)
     let checkpoints = runtime.union(["KalsaeNeural", "CZlib"]).union(foundation)
-    let models = tensors.union(["KalsaeNeural", "KalsaeCheckpoints"])
+    let models = mathematics.union(["KalsaeNeural", "KalsaeCheckpoints"])
     let pipelines = runtime.union(models).union(["KalsaeDiffusion", "KalsaeModels", "KalsaeData"]).union(
       foundation)
     return [

@@ -2,7 +2,7 @@ import KalsaeTensors
 
 /// An exponential moving average of a model's weights, kept in a second model of the same kind.
 ///
-/// `average' = d average + (1 - d) weight` with `d = min(decay, (1 + n) / (10 + n))` at the n-th update from 0, so that
+/// `average' = d average + (1 - d) weight` with `d = min(decay, (1 + n) / (10 + n))` at the n-th update, so that
 /// short runs average too. The averaged model is used and saved like any other.
 public struct MovingAverage: Sendable {
   /// What is averaged, and where the averages are.
@@ -37,12 +37,12 @@ public struct MovingAverage: Sendable {
   /// Assigns to every average its value after one more update; nothing changes where `condition`, a bool scalar, is
   /// false. Call it after the optimizer's update, with `gradients.isFinite`.
   public func update(if condition: Tensor? = nil) {
-    let n = count.value
+    let n = select(condition ?? Tensor([true], []), count.value + 1, count.value)
     let d = minimum((n + 1) / (n + 10), decay)
     let condition = condition ?? Tensor([true], [])
     let inputs = [d, condition] + pairs.map(\.average.value) + pairs.map(\.source.value)
     let result = apply(AverageUpdate(count: pairs.count), inputs)
     assignAll(result[...], to: pairs.map(\.average))
-    count.value = select(condition, n + 1, n)
+    count.value = n
   }
 }
