@@ -29,6 +29,25 @@ import Testing
     }
   }
 
+  /// Uniform numbers and truth values are equal bit for bit, normal numbers up to the logarithm's and sine's errors.
+  @Test(arguments: TestedBackend.all)
+  func randomNumbers(_ backend: TestedBackend) {
+    for shape in [[], [1], [3], [1023], [7, 5, 3], [0, 4], [70_001]] as [Shape] {
+      for stream in [0, 1, UInt32.max] {
+        let key = RandomKey(seed: 0x1234_5678_9ABC, step: 77)
+        let samples: [(Tensor, Double)] = [
+          (.uniform(shape, key: key, stream: stream), 0), (.normal(shape, key: key, stream: stream), 1e-6),
+          (.bernoulli(shape, probability: 0.7, key: key, stream: stream), 0),
+        ]
+        var interpreter = ReferenceInterpreter(rounding: .toElementType)
+        for (sample, tolerance) in samples {
+          let error = largestError(backend.values([sample])[0], interpreter.value(sample))
+          #expect(error <= tolerance, "\(sample.node.op): error \(error)")
+        }
+      }
+    }
+  }
+
   private func expectAgreement(
     _ backend: TestedBackend, _ entry: OpCase, _ dtype: DType, factor: Double, _ body: ([Tensor]) -> [Tensor]
   ) {
