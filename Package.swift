@@ -113,7 +113,7 @@ let package = Package(
     tests("Models", ["Kalsae"]),
     tests("Training", ["Kalsae"]),
     tests("CommandLine", ["Kalsae"]),
-    tests("Package", ["KalsaeCommandLine"]),
+    tests("Package", ["Kalsae", "KalsaeCommandLine"]),
   ],
   swiftLanguageModes: [.v6],
   cxxLanguageStandard: .cxx17

@@ -1,0 +1,32 @@
+import Foundation
+import KalsaeCheckpoints
+import KalsaeModels
+import KalsaeTraining
+import Testing
+
+/// What the pages say against what there is.
+@Suite struct DocumentationTests {
+  static func text(_ path: String) throws -> String {
+    try String(contentsOf: WallsTests.root.appending(path: path), encoding: .utf8)
+  }
+
+  @Test func theReadmeShowsTheExampleThatIsBuilt() throws {
+    let example = try Self.text("Examples/TrainShapes/main.swift")
+    let start = try #require(example.range(of: "import Kalsae")).lowerBound
+    #expect(try Self.text("README.md").contains("```swift\n" + example[start...] + "```"))
+  }
+
+  @Test func everyKeyOfTheConfigurationIsDescribed() throws {
+    let page = try Self.text("Documentation/Configuration.md")
+    var configuration = RunConfiguration()
+    configuration.model = UNet2DConfig()
+    let keys =
+      configuration.json.map(\.key) + UNet2DConfig().json.map(\.key).filter { !$0.hasPrefix("_") }
+    #expect(keys.count > 40)
+    for key in keys {
+      #expect(
+        page.contains("| `\(key)` |") || page.contains("`, `\(key)` |") || page.contains("| `\(key)`, `"),
+        "Configuration.md has no row on \(key)")
+    }
+  }
+}
