@@ -23,7 +23,7 @@ struct ConvCase: CustomTestStringConvertible, Sendable {
       dilation_h: Int64(dilation.0), dilation_w: Int64(dilation.1), pad_top: Int64(pads.0),
       pad_left: Int64(pads.1), pad_bottom: Int64(pads.2), pad_right: Int64(pads.3), groups: Int64(groups),
       type: type, output: output ?? type, bias: CONEDNN_NO_BIAS, accumulate: false,
-      activation: CONEDNN_IDENTITY, allow_reference: false)
+      activation: CONEDNN_IDENTITY, constant_weights: false, allow_reference: false)
   }
 
   var outH: Int { (h + pads.0 + pads.2 - (kernel.0 - 1) * dilation.0 - 1) / stride.0 + 1 }
