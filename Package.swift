@@ -112,7 +112,7 @@ let package = Package(
     tests("Data", ["Kalsae"]),
     tests("Models", ["Kalsae"]),
     tests("Training", ["Kalsae"]),
-    tests("CommandLine", ["Kalsae"]),
+    tests("CommandLine", ["Kalsae", "KalsaeCommandLine"]),
     tests("Package", ["Kalsae", "KalsaeCommandLine"]),
   ],
   swiftLanguageModes: [.v6],

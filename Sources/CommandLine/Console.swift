@@ -30,9 +30,28 @@ struct Console: Sendable {
     if importance >= level { Self.error(text) }
   }
 
-  static func error(_ text: String) { FileHandle.standardError.write(Data((text + "\n").utf8)) }
+  static func error(_ text: String) { draw(text + "\n") }
 
-  static func result(_ text: String) { FileHandle.standardOutput.write(Data((text + "\n").utf8)) }
+  /// Writes to standard error as it is; nobody is left to hear of a failure there.
+  static func draw(_ text: String) { try? FileHandle.standardError.write(contentsOf: Data(text.utf8)) }
+
+  /// Writes a line of the result. A standard output that takes no more ends the process with status 1, silently where
+  /// its reader has gone.
+  static func result(_ text: String) {
+    do {
+      try FileHandle.standardOutput.write(contentsOf: Data((text + "\n").utf8))
+    } catch {
+      if errno != EPIPE {
+        Self.error("kalsae: cannot write to standard output: \(error.localizedDescription)")
+      }
+      exit(1)
+    }
+  }
+
+  /// Ends a line that is being drawn over.
+  func endLine() {
+    if isTerminal, level <= .info { Self.error("") }
+  }
 }
 
 /// A line that is drawn over on a terminal, and printed now and then elsewhere.
@@ -59,7 +78,7 @@ struct ProgressLine {
     let width = 24, full = Int((min(max(fraction, 0), 1) * Double(width)).rounded(.down))
     let bar = String(repeating: "█", count: full) + String(repeating: "░", count: width - full)
     let line = "\r\u{1B}[K\(bar) \(text())" + (isLast ? "\n" : "")
-    FileHandle.standardError.write(Data(line.utf8))
+    Console.draw(line)
   }
 }
 

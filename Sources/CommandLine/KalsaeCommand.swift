@@ -14,11 +14,16 @@ struct KalsaeCommand: ParsableCommand {
   static func main() {
     // A closed pipe is an error of the write, not the end of the process.
     signal(SIGPIPE, SIG_IGN)
+    // So is a file that outgrows its limit: the checkpoint fails, the one before it stays.
+    signal(SIGXFSZ, SIG_IGN)
     do {
       var command = try parseAsRoot()
       try command.run()
     } catch let error as ExitCode {
       exit(withError: error)
+    } catch let error as ValidationError {
+      Console.error("kalsae: \(error.message)")
+      exit(withError: ExitCode.validationFailure)
     } catch {
       if isOurs(error) {
         Console.error("kalsae: \(error)")
@@ -31,6 +36,6 @@ struct KalsaeCommand: ParsableCommand {
   /// Errors of the libraries describe themselves; those of the parser know how to print usage.
   private static func isOurs(_ error: any Error) -> Bool {
     let code = exitCode(for: error)
-    return code == .failure && !(error is ValidationError)
+    return code == .failure
   }
 }

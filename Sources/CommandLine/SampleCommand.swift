@@ -48,12 +48,19 @@ struct Sample: ParsableCommand {
     {
       throw ValidationError("\(name) must be at least 1, not \(value).")
     }
+    if !(0...1).contains(eta) {
+      throw ValidationError("--eta must be from 0 (deterministic) to 1 (as in DDPM), not \(eta).")
+    }
   }
 
   func run() throws {
     let console = Console(outputOptions)
     let precision = compute.precision ?? .float32
     ComputeOptions.warnAboutPrecision(precision, console)
+    // Better before an hour of drawing than after it.
+    let target = SampleOutput(path: output)
+    try target.checkIsWritable()
+    try trajectory.map { try SampleOutput.grid($0).checkIsWritable() }
     Interruption.install()
     try Backends.with(.cpu(threads: compute.threads)) {
       let pipeline = try DDPMPipeline(runOrModel: model, weights: weights)
@@ -61,6 +68,7 @@ struct Sample: ParsableCommand {
       (options.count, options.steps, options.sampler, options.eta) = (count, steps, sampler, eta)
       (options.seed, options.batchSize, options.precision) = (seed, batchSize, precision.autocast)
       let start = try initial.map { try SafetensorsFile(path: $0).tensor("x") }
+      try start.map(pipeline.checkInitial)
       let total = start?.shape[0] ?? count
       var line = ProgressLine(console), path = Trajectory()
       let channels = pipeline.unet.config.out_channels
@@ -79,7 +87,6 @@ struct Sample: ParsableCommand {
         start.map { ImageSize(rows: $0.shape[1], columns: $0.shape[2]) } ?? pipeline.unet.config.sample_size!
       let drawn = samples.count / (size.rows * size.columns * channels)
       if drawn > 0 {
-        let target = SampleOutput(path: output)
         try target.write(samples, size: size, channels: channels)
         Console.result(target.path)
         if let trajectory {
@@ -88,7 +95,8 @@ struct Sample: ParsableCommand {
         }
       }
       if Interruption.isRequested {
-        console.log("\nstopped: \(drawn) of \(total) pictures were finished")
+        console.endLine()
+        console.log("stopped: \(drawn) of \(total) pictures were finished")
         throw ExitCode(130)
       }
       console.log("\(drawn) pictures in \(durationText((ContinuousClock.now - began) / .seconds(1)))", .debug)

@@ -49,7 +49,7 @@ struct TrainDDPM: ParsableCommand {
   @Option(help: "The largest decay of the averaged weights.") var ema: Double?
   @Option(help: "The largest norm of the gradient.") var gradientClip: Double?
   @Option(help: "Dropout in the network.") var dropout: Double?
-  @Flag(help: "Mirror pictures at random.") var flip = false
+  @Flag(inversion: .prefixedNo, help: "Mirror pictures at random.") var flip: Bool?
   @Option(help: "Decides every random number of the run.") var seed: UInt64?
   @Option(help: "Threads; all processors when not given.") var threads: Int?
   @Option(help: "Steps between checkpoints.") var checkpointEvery: Int?
@@ -58,12 +58,24 @@ struct TrainDDPM: ParsableCommand {
   @Flag(help: "Continue the run in the output folder with its stored options.") var resume = false
   @OptionGroup var outputOptions: OutputOptions
 
+  func validate() throws {
+    if resume, config != nil {
+      throw ValidationError("--resume continues with the stored options: leave out --config.")
+    }
+    if !resume, config == nil, data == nil {
+      throw ValidationError(
+        "--data is missing: fashion-mnist, shapes, cifar10:FOLDER or a folder of pictures.")
+    }
+  }
+
   func run() throws {
     let console = Console(outputOptions)
     let folder = RunFolder(output)
     let configuration = try resolved(folder)
+    // A file's values were checked when it was read, so what is wrong now was given here.
     if let problem = configuration.problem {
-      throw ValidationError("\(problem.key) \(problem.reason).")
+      let option = "--" + problem.key.replacing("_", with: "-")
+      throw ValidationError("\(option) \(problem.reason)")
     }
     ComputeOptions.warnAboutPrecision(configuration.precision, console)
     let threads = configuration.threads ?? MachineReport.defaultThreads
@@ -85,7 +97,9 @@ struct TrainDDPM: ParsableCommand {
       }
     }
     guard outcome == .finished else {
-      console.log("\nstopped and saved; continue with: kalsae train ddpm -o \(output) --resume")
+      console.endLine()
+      let saved = folder.checkpoints().last.map { "saved step \($0)" } ?? "there was nothing to save"
+      console.log("stopped, \(saved); continue with: kalsae train ddpm -o \(output) --resume")
       throw ExitCode(130)
     }
     Console.result(folder.checkpointPath(try folder.checkpoint()))
@@ -98,9 +112,6 @@ struct TrainDDPM: ParsableCommand {
       c = try folder.configuration()
     } else if let config {
       c = try RunConfiguration(ConfigJSON(path: config))
-    } else if data == nil {
-      throw ValidationError(
-        "--data is missing: fashion-mnist, shapes, cifar10:FOLDER or a folder of pictures.")
     }
     func set<T>(_ path: WritableKeyPath<RunConfiguration, T>, _ value: T?) {
       if let value { c[keyPath: path] = value }
@@ -134,7 +145,7 @@ struct TrainDDPM: ParsableCommand {
       c.model?.dropout = dropout
     }
     if let threads { c.threads = threads }
-    if flip { c.flip = true }
+    set(\.flip, flip)
     return c
   }
 }

@@ -35,6 +35,14 @@ public struct DDPMPipeline: Sendable {
       }
     }
     let config = try UNet2DConfig(ConfigJSON(path: folder + "/unet/config.json"))
+    guard config.num_class_embeds == nil, config.class_embed_type == nil else {
+      throw DiffusionError("\(folder)/unet/config.json: networks with classes cannot be sampled yet")
+    }
+    guard config.in_channels == config.out_channels else {
+      throw DiffusionError(
+        "\(folder)/unet/config.json: in_channels \(config.in_channels) and out_channels \(config.out_channels) "
+          + "must be equal")
+    }
     diffusion = try DiffusionConfig(ConfigJSON(path: folder + "/scheduler/scheduler_config.json"))
     unet = UNet2DModel(config)
     try loadParameters(

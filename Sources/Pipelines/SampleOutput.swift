@@ -25,6 +25,25 @@ public enum SampleOutput: Sendable, Equatable {
     }
   }
 
+  /// Refuses a place that cannot be written to, and a folder that holds anything, before anything is drawn.
+  public func checkIsWritable() throws(FileError) {
+    let parent = URL(fileURLWithPath: path).deletingLastPathComponent().path
+    switch self {
+    case .folder(let path):
+      let names = try? FileManager.default.contentsOfDirectory(atPath: path)
+      if names?.isEmpty == false {
+        throw FileError(path: path, operation: "write the pictures there", code: ENOTEMPTY)
+      }
+      if names == nil, access(path, F_OK) == 0 {
+        throw FileError(path: path, operation: "write the pictures there", code: EEXIST)
+      }
+    case .grid, .npz, .safetensors:
+      guard access(parent, W_OK) == 0 else {
+        throw FileError(path: path, operation: "create a file in its folder")
+      }
+    }
+  }
+
   /// Writes samples (N, H, W, C) in [-1, 1].
   ///
   /// `.npz` holds uint8 `arr_0` as improved-diffusion writes it, `.safetensors` the unrounded float32 `x`.

@@ -40,6 +40,7 @@ extension DDPMPipeline {
     guard options.count > 0, options.batchSize > 0 else {
       throw DiffusionError("count \(options.count), batch size \(options.batchSize): both must be at least 1")
     }
+    if let initial { try checkInitial(initial) }
     let count = initial?.shape[0] ?? options.count
     var samples: [Float] = []
     for first in stride(from: 0, to: count, by: options.batchSize) {
@@ -68,14 +69,21 @@ extension DDPMPipeline {
     return samples
   }
 
+  /// Throws unless `x` is starting noise for this network: float32 (N, H, W, C) of at least one sample.
+  public func checkInitial(_ x: Tensor) throws {
+    let channels = unet.config.in_channels, multiple = unet.config.sizeMultiple
+    guard x.rank == 4, x.shape[3] == channels, x.dtype == .float32, x.shape[0] > 0,
+      x.shape[1] > 0, x.shape[2] > 0, x.shape[1] % multiple == 0, x.shape[2] % multiple == 0
+    else {
+      throw DiffusionError(
+        "initial noise \(x.spec): float32 (N, H, W, \(channels)) is needed, N at least 1, H and W multiples of "
+          + "\(multiple)")
+    }
+  }
+
   private func sampleShape(_ n: Int, _ options: SamplingOptions, _ initial: Tensor?) throws -> Shape {
     let channels = unet.config.in_channels
-    if let initial {
-      guard initial.rank == 4, initial.shape[3] == channels, initial.dtype == .float32 else {
-        throw DiffusionError("initial noise \(initial.spec): float32 (N, H, W, \(channels)) is needed")
-      }
-      return [n, initial.shape[1], initial.shape[2], channels]
-    }
+    if let initial { return [n, initial.shape[1], initial.shape[2], channels] }
     guard let size = options.size ?? unet.config.sample_size else {
       throw DiffusionError("unet/config.json has no sample_size: give the size of the pictures")
     }

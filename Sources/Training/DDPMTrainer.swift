@@ -39,27 +39,26 @@ public final class DDPMTrainer {
     _ given: RunConfiguration, in run: RunFolder, resuming: Bool, threads: Int,
     report: @escaping @Sendable (String) -> Void
   ) throws {
+    // Reading the pictures may take long: what can be refused before is.
+    if !resuming { try run.checkIsFree() }
     var configuration = given
-    let source = try DataSource.parse(configuration.data)
-    dataset = try source.open(imageSize: configuration.imageSize) { skipped in report("skipped \(skipped)") }
-    if configuration.model == nil {
-      configuration.model = RunConfiguration.standardModel(
-        size: dataset.size, channels: dataset.channels, dropout: configuration.dropout)
+    let source = try DataSource.parse(configuration.data).absolute
+    // The run can then be continued from any folder.
+    configuration.data = source.description
+    dataset = try source.open(imageSize: configuration.imageSize) { report("skipped \($0.line)") }
+    if let skipped = (dataset as? ImageFolder)?.skipped.count, skipped > 0 {
+      report("\(skipped) of \(dataset.count + skipped) pictures were skipped")
     }
-    let model = configuration.model!
+    var model =
+      configuration.model
+      ?? RunConfiguration.standardModel(
+        size: dataset.size, channels: dataset.channels, dropout: configuration.dropout)
+    model.sample_size = model.sample_size ?? ImageSize(dataset.size)
+    configuration.model = model
     if let problem = configuration.problem ?? model.problem {
       throw RunError("\(problem.key) \(problem.reason)")
     }
-    guard model.in_channels == dataset.channels, model.out_channels == dataset.channels else {
-      throw RunError(
-        "the pictures have \(dataset.channels) channels, the model \(model.in_channels) in and "
-          + "\(model.out_channels) out: change in_channels and out_channels")
-    }
-    guard dataset.size % model.sizeMultiple == 0 else {
-      throw RunError(
-        "pictures of \(dataset.size) pixels do not halve \(model.block_out_channels.count - 1) times: "
-          + "choose an --image-size that is a multiple of \(model.sizeMultiple)")
-    }
+    if let problem = model.misfit(to: dataset, timesteps: configuration.timesteps) { throw problem }
     self.configuration = configuration
     self.run = run
     self.threads = threads
@@ -70,10 +69,13 @@ public final class DDPMTrainer {
     rate = LearningRate(peak: configuration.learningRate, warmup: configuration.warmup)
     state = TrainingState(model, seed: configuration.seed, ema: configuration.ema)
     if resuming {
-      try removeStaleTemporaries(in: run.checkpointsPath)
+      try run.sweep()
       if let newest = run.checkpoints().last {
         let before = try state.load(from: run, step: newest)
         report("resuming from step \(newest)")
+        if newest >= configuration.steps {
+          report("all \(configuration.steps) steps are done: give more --steps to train on")
+        }
         if before != threads {
           report("the run used \(before) threads, now \(threads): results will not repeat bit for bit")
         }
@@ -91,8 +93,12 @@ public final class DDPMTrainer {
       dataset: dataset, batchSize: configuration.batchSize, seed: configuration.seed,
       flip: configuration.flip,
       position: state.position)
-    try isResuming ? run.write(configuration) : run.create(configuration)
-    let log = try RunLog(run, resumingAfter: state.step > 0 ? state.step : nil)
+    if !isResuming {
+      try run.create(configuration)
+    } else if state.step < configuration.steps {
+      try run.write(configuration)
+    }
+    let log = try RunLog(run, resumingAfter: isResuming ? state.step : nil)
     evaluate([], slots: state.slots)
     var saved = run.checkpoints().last ?? -1
     var speed = Speed(batchSize: configuration.batchSize)
@@ -207,7 +213,8 @@ public final class DDPMTrainer {
 private struct Speed {
   let batchSize: Int
   private var last = ContinuousClock.now
-  private var average: Double?
+  private var average = 0.0
+  private var ticks = 0
 
   init(batchSize: Int) { self.batchSize = batchSize }
 
@@ -217,9 +224,10 @@ private struct Speed {
     let now = ContinuousClock.now
     let seconds = max((now - last) / .seconds(1), 1e-9)
     last = now
-    // The first step compiles the plan and says nothing about the next.
-    average = average.map { $0 * 0.95 + seconds * 0.05 } ?? seconds
-    if let average, average > 3 * seconds { self.average = seconds }
-    return Double(batchSize) / average!
+    ticks += 1
+    // The first step compiles the plan and says nothing about those that follow.
+    let smoothed = ticks > 2 ? average * 0.95 + seconds * 0.05 : seconds
+    average = smoothed
+    return Double(batchSize) / smoothed
   }
 }

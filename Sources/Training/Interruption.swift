@@ -7,7 +7,14 @@ public enum Interruption {
 
   /// Starts listening.
   public static func install() {
-    for number in [SIGINT, SIGTERM] { signal(number, interrupted) }
+    // A parent process may have left them blocked.
+    var signals = sigset_t()
+    sigemptyset(&signals)
+    for number in [SIGINT, SIGTERM] {
+      signal(number, interrupted)
+      sigaddset(&signals, number)
+    }
+    pthread_sigmask(SIG_UNBLOCK, &signals, nil)
   }
 
   /// Whether the process was asked to stop.

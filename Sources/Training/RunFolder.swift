@@ -17,22 +17,44 @@ public struct RunFolder: Sendable {
   /// Whether there is a run here.
   public var exists: Bool { FileManager.default.fileExists(atPath: configPath) }
 
-  /// Starts a run; a folder that holds anything is refused, so that nothing is overwritten.
-  public func create(_ configuration: RunConfiguration) throws {
-    let entries = (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []
-    guard entries.isEmpty else {
+  /// Refuses a folder that holds anything, so that nothing is overwritten.
+  public func checkIsFree() throws {
+    var isFolder: ObjCBool = false
+    guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) else { return }
+    guard isFolder.boolValue else { throw RunError("\(path) is a file: choose another --output") }
+    guard try FileManager.default.contentsOfDirectory(atPath: path).isEmpty else {
       throw RunError(
         exists
           ? "\(path) holds a run already: continue it with --resume, or choose another --output"
           : "\(path) exists and is not empty: choose another --output")
     }
-    do {
-      try FileManager.default.createDirectory(atPath: checkpointsPath, withIntermediateDirectories: true)
-      try FileManager.default.createDirectory(atPath: samplesPath, withIntermediateDirectories: true)
-    } catch {
-      throw RunError("cannot create the run folder \(path): \(error.localizedDescription)")
-    }
+  }
+
+  /// Starts a run in a folder that is new or empty.
+  public func create(_ configuration: RunConfiguration) throws {
+    try checkIsFree()
+    // The configuration comes first: what has one can be resumed.
+    try makeFolder(path)
     try write(configuration)
+    try makeFolders()
+  }
+
+  /// Removes what a killed process left half written, and makes the folders that it did not come to make.
+  func sweep() throws {
+    try makeFolders()
+    for folder in [path, checkpointsPath, samplesPath] { try removeStaleTemporaries(in: folder) }
+  }
+
+  private func makeFolders() throws {
+    for folder in [checkpointsPath, samplesPath] { try makeFolder(folder) }
+  }
+
+  private func makeFolder(_ path: String) throws {
+    do {
+      try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+    } catch {
+      throw RunError("cannot create the folder \(path): check that its parent can be written to")
+    }
   }
 
   public func write(_ configuration: RunConfiguration) throws {
@@ -71,7 +93,14 @@ public struct RunFolder: Sendable {
 
   /// Removes all but the newest `count` checkpoints.
   func keepNewest(_ count: Int) throws {
-    for step in checkpoints().dropLast(count) { try removeTree(checkpointPath(step)) }
+    for step in checkpoints().dropLast(count) {
+      // Half removed it must not be taken for a checkpoint: it leaves by rename, as it came.
+      let doomed = checkpointsPath + "/.tmp-step-\(step)"
+      guard rename(checkpointPath(step), doomed) == 0 else {
+        throw FileError(path: checkpointPath(step), operation: "rename the old checkpoint")
+      }
+      try removeTree(doomed)
+    }
   }
 }
 
