@@ -48,6 +48,13 @@ struct Sample: ParsableCommand {
     {
       throw ValidationError("\(name) must be at least 1, not \(value).")
     }
+    func ending(_ path: String) -> String { (path as NSString).pathExtension.lowercased() }
+    if ["jpg", "jpeg", "gif", "webp", "npy"].contains(ending(output)) {
+      throw ValidationError("--output \(output): choose a .png, .npz or .safetensors file, or a folder.")
+    }
+    if let trajectory, ending(trajectory) != "png" {
+      throw ValidationError("--trajectory \(trajectory): choose a .png file.")
+    }
     if !(0...1).contains(eta) {
       throw ValidationError("--eta must be from 0 (deterministic) to 1 (as in DDPM), not \(eta).")
     }

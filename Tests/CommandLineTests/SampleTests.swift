@@ -103,7 +103,10 @@ extension CommandLineTests {
         ["sample", "run", "-o", "x.png", "--steps", "21"], "21 sampling steps: choose 1 to 20")
       try place.expectRefusal(
         ["export", "run", "-o", "model", "--step", "3"], "no checkpoint of step 3", "8")
-      for wrong in [["--count", "0"], ["--eta", "2"], ["--sampler", "euler"]] {
+      for wrong in [
+        ["--count", "0"], ["--eta", "2"], ["--sampler", "euler"], ["--trajectory", "way.jpg"],
+        ["-o", "x.jpg"],
+      ] {
         #expect(try Kalsae(place, ["sample", "run", "-o", "x.png"] + wrong).wait().status == 64)
       }
     }
