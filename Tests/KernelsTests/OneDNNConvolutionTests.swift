@@ -79,29 +79,36 @@ final class Conv {
   deinit { conednn_conv_destroy(handle) }
 
   func pack(_ weights: Values) throws {
-    try checkedStatus { conednn_conv_pack(handle, weights.pointer, weights.type, packed.pointer, $0, $1) }
+    // The optimizer may free an object after its last use, which reading its pointer would be.
+    try withExtendedLifetime((self, weights)) {
+      try checkedStatus { conednn_conv_pack(handle, weights.pointer, weights.type, packed.pointer, $0, $1) }
+    }
   }
 
   func unpack(_ type: conednn_dtype, count: Int) throws -> Values {
     let weights = Values(count: count, type)
-    try checkedStatus { conednn_conv_unpack(handle, packed.pointer, type, weights.pointer, $0, $1) }
+    try withExtendedLifetime((self, weights)) {
+      try checkedStatus { conednn_conv_unpack(handle, packed.pointer, type, weights.pointer, $0, $1) }
+    }
     return weights
   }
 
   func run(data: Values, output: Values, bias: Values? = nil) throws {
-    try checkedStatus { message, capacity in
-      switch desc.kind {
-      case CONEDNN_CONV_FORWARD:
-        conednn_conv_forward(
-          handle, data.pointer, packed.pointer, bias?.pointer, output.pointer, scratch.pointer, message,
-          capacity)
-      case CONEDNN_CONV_BACKWARD_DATA:
-        conednn_conv_backward_data(
-          handle, output.pointer, packed.pointer, data.pointer, scratch.pointer, message, capacity)
-      default:
-        conednn_conv_backward_weights(
-          handle, data.pointer, output.pointer, packed.pointer, bias?.pointer, scratch.pointer, message,
-          capacity)
+    try withExtendedLifetime((self, data, output, bias)) {
+      try checkedStatus { message, capacity in
+        switch desc.kind {
+        case CONEDNN_CONV_FORWARD:
+          conednn_conv_forward(
+            handle, data.pointer, packed.pointer, bias?.pointer, output.pointer, scratch.pointer, message,
+            capacity)
+        case CONEDNN_CONV_BACKWARD_DATA:
+          conednn_conv_backward_data(
+            handle, output.pointer, packed.pointer, data.pointer, scratch.pointer, message, capacity)
+        default:
+          conednn_conv_backward_weights(
+            handle, data.pointer, output.pointer, packed.pointer, bias?.pointer, scratch.pointer, message,
+            capacity)
+        }
       }
     }
     #expect(

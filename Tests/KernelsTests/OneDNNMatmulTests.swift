@@ -92,14 +92,19 @@ final class Matmul {
   deinit { conednn_matmul_destroy(handle) }
 
   func pack(_ b: Values, row: Int, column: Int) throws {
-    try checkedStatus {
-      conednn_matmul_pack(handle, b.pointer, b.type, Int64(row), Int64(column), packed.pointer, $0, $1)
+    // The optimizer may free an object after its last use, which reading its pointer would be.
+    try withExtendedLifetime((self, b)) {
+      try checkedStatus {
+        conednn_matmul_pack(handle, b.pointer, b.type, Int64(row), Int64(column), packed.pointer, $0, $1)
+      }
     }
   }
 
   func run(_ a: Values, _ b: UnsafeRawPointer, _ bias: Values?, _ c: Values) throws {
-    try checkedStatus {
-      conednn_matmul_run(handle, a.pointer, b, bias?.pointer, c.pointer, scratch.pointer, $0, $1)
+    try withExtendedLifetime((self, a, bias, c)) {
+      try checkedStatus {
+        conednn_matmul_run(handle, a.pointer, b, bias?.pointer, c.pointer, scratch.pointer, $0, $1)
+      }
     }
     #expect(
       scratch.isGuardIntact && packed.isGuardIntact, "a kernel wrote past its scratch or packed weights")
@@ -137,7 +142,9 @@ func product(_ shape: MatmulCase, _ desc: conednn_matmul_desc, packedFrom source
     try matmul.pack(storedB, row: shape.b.row, column: shape.b.column)
     right = UnsafeRawPointer(matmul.packed.pointer)
   }
-  try matmul.run(Values(a, desc.type), right, desc.bias ? Values(bias, CONEDNN_F32) : nil, c)
+  try withExtendedLifetime((storedB, matmul)) {
+    try matmul.run(Values(a, desc.type), right, desc.bias ? Values(bias, CONEDNN_F32) : nil, c)
+  }
   return relativeError(c.doubles, expected)
 }
 
@@ -268,7 +275,7 @@ let matmulTypes: [(conednn_dtype, conednn_dtype)] =
     let a = Values(noise(12, seed: 1), CONEDNN_F32), b = Values(noise(20, seed: 2), CONEDNN_F32)
     let c = Values(count: 15, CONEDNN_F32)
     #expect(throws: OneDNNError.self) {
-      try matmul.run(a, b.pointer, Values(noise(5, seed: 3), CONEDNN_F32), c)
+      try withExtendedLifetime(b) { try matmul.run(a, b.pointer, Values(noise(5, seed: 3), CONEDNN_F32), c) }
     }
     #expect(throws: OneDNNError.self) { try matmul.pack(b, row: 5, column: 1) }
   }
