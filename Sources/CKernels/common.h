@@ -44,12 +44,11 @@ KK_INLINE uint32_t kk_f32_bits(float f) {
 
 KK_INLINE float kk_from_bf16(uint16_t h) { return kk_bits_f32((uint32_t)h << 16); }
 
-// Round to nearest even; a NaN stays a (quiet) NaN.
+// Round to nearest even; every NaN becomes the quiet one.
 KK_INLINE uint16_t kk_to_bf16(float f) {
   uint32_t u = kk_f32_bits(f);
   uint32_t rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
-  uint32_t nan = (u >> 16) | 0x40u;
-  return (uint16_t)((u & 0x7fffffffu) > 0x7f800000u ? nan : rounded);
+  return (uint16_t)(f != f ? 0x7fc0u : rounded);
 }
 
 KK_INLINE bool kk_is_integer(kk_dtype t) { return t >= KK_I32; }

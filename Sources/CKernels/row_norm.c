@@ -36,13 +36,11 @@ KK_CLONES static void gradient_means(
     float *dbeta, float means[2]) {
   KK_REASSOCIATE
   float m1 = 0, m2 = 0;
-  for (long i = 0; i < n; i++) {
+  KK_INDEPENDENT for (long i = 0; i < n; i++) {
     float xh = (x[i] - mean) * rstd, g = dy[i] * gamma[i];
     m1 += g;
     m2 += g * xh;
-  }
-  KK_INDEPENDENT for (long i = 0; i < n; i++) {
-    dgamma[i] += dy[i] * ((x[i] - mean) * rstd);
+    dgamma[i] += dy[i] * xh;
     dbeta[i] += dy[i];
   }
   means[0] = m1 / (float)n;

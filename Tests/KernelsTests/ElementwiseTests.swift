@@ -54,7 +54,9 @@ private let binary: [(String, kk_opcode, @Sendable (Double, Double) -> Double)] 
 
   @Test func selectAndFusedMultiply() {
     var random = Seeded(2)
-    let a = special(333, &random), b = special(333, &random), c = special(333, &random)
+    // Without the number whose products overflow: rounding once or twice decides there.
+    let pool = special(2000, &random).filter { !(abs($0) > 1e30 && $0.isFinite) }
+    let a = Array(pool[..<333]), b = Array(pool[333..<666]), c = Array(pool[666..<999])
     let chosen = Storage(KK_F32, count: 333), fused = Storage(KK_F32, count: 333)
     let program = Program(shape: [333])
     program.input(Storage(a), 4).input(Storage(b), 5).input(Storage(c), 6)

@@ -57,7 +57,7 @@ import Testing
           let got = reduce(op, shape, axes, src, to: KK_F32, scale: 0.5)
           let expected = reference(op, shape, axes) { src.get(offset($0, rowMajor(shape))) }.map { $0 / 2 }
           expectClose(
-            got, expected, relative: 1e-6, absolute: 2e-5, "\(type.rawValue) \(op.rawValue) \(axes)")
+            got, expected, relative: 1e-6, absolute: 1e-4, "\(type.rawValue) \(op.rawValue) \(axes)")
         }
       }
     }
