@@ -77,6 +77,6 @@ public struct DDPMPipeline: Sendable {
   }
 
   private func write(_ object: JSONObject, to path: String) throws {
-    try AtomicFile.write((JSON.object(object).prettyText + "\n").utf8, to: path)
+    try AtomicFile.write(JSON.object(object).prettyText.utf8, to: path)
   }
 }

@@ -58,7 +58,7 @@ public struct RunFolder: Sendable {
   }
 
   public func write(_ configuration: RunConfiguration) throws {
-    try AtomicFile.write((JSON.object(configuration.json).prettyText + "\n").utf8, to: configPath)
+    try AtomicFile.write(JSON.object(configuration.json).prettyText.utf8, to: configPath)
   }
 
   public func configuration() throws -> RunConfiguration {

@@ -38,7 +38,7 @@ struct TrainingState {
         "step": .integer(step), "epoch": .integer(position.epoch), "index": .integer(position.index),
         "threads": .integer(threads),
       ]
-      try AtomicFile.write((JSON.object(state).prettyText + "\n").utf8, to: folder + "/" + Self.stateFile)
+      try AtomicFile.write(JSON.object(state).prettyText.utf8, to: folder + "/" + Self.stateFile)
     }
   }
 
