@@ -39,7 +39,7 @@ struct Console: Sendable {
   /// its reader has gone.
   static func result(_ text: String) {
     do {
-      try FileHandle.standardOutput.write(contentsOf: Data((text + "\n").utf8))
+      try FileHandle.standardOutput.write(contentsOf: Data((text.hasSuffix("\n") ? text : text + "\n").utf8))
     } catch {
       if errno != EPIPE {
         Self.error("kalsae: cannot write to standard output: \(error.localizedDescription)")
