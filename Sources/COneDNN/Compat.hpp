@@ -10,20 +10,20 @@ struct ConvShape {
   dnnl::algorithm algorithm;
   Desc src, weights, bias, dst;  // bias may be the empty descriptor
   Dims strides, dilations, padBefore, padAfter;
-  dnnl::prop_kind prop = dnnl::prop_kind::forward_training;
 };
 
 inline dnnl::convolution_forward::primitive_desc forward(
     const ConvShape &s, const dnnl::primitive_attr &attributes) {
   using Forward = dnnl::convolution_forward;
+  auto prop = dnnl::prop_kind::forward_training;
 #if DNNL_VERSION_MAJOR >= 3
   return Forward::primitive_desc(
-      engine(), s.prop, s.algorithm, s.src, s.weights, s.bias, s.dst, s.strides, s.dilations, s.padBefore, s.padAfter,
+      engine(), prop, s.algorithm, s.src, s.weights, s.bias, s.dst, s.strides, s.dilations, s.padBefore, s.padAfter,
       attributes, true);
 #else
   return Forward::primitive_desc(
       Forward::desc(
-          s.prop, s.algorithm, s.src, s.weights, s.bias, s.dst, s.strides, s.dilations, s.padBefore, s.padAfter),
+          prop, s.algorithm, s.src, s.weights, s.bias, s.dst, s.strides, s.dilations, s.padBefore, s.padAfter),
       attributes, engine(), true);
 #endif
 }

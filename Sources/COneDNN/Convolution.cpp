@@ -17,26 +17,28 @@ struct conednn_conv {
   void run(const void *data, const void *weights, const void *bias, const void *output, void *scratch);
 
  private:
-  /// How the library sees the operands: the maps as the caller's NHWC, or all as it prefers, with reorders to and
-  /// from. Winograd exists in float32 only, so it prefers that for bfloat16 operands too.
-  enum Layout { nhwc, preferred, winograd };
+  /// How the library sees the activations: as the caller's NHWC, or in the layout it prefers, with reorders.
+  enum Layout { nhwc, preferred };
 
   using Hint = dnnl::convolution_forward::primitive_desc;
-  ConvShape shape(Layout layout, conednn_dtype data, conednn_dtype weights, conednn_dtype output) const;
-  bool build(Layout layout, bool allowReference = false);
+  ConvShape shape(
+      dnnl::algorithm algorithm, Layout layout, conednn_dtype dataSide, conednn_dtype weightSide,
+      conednn_dtype outputSide) const;
+  bool build(dnnl::algorithm algorithm, Layout layout, bool allowReference);
   bool buildForward(const ConvShape &shape, Layout layout, bool allowReference);
   bool buildBackwardData(const ConvShape &shape, const Hint &hint, bool allowReference);
   bool buildBackwardWeights(const ConvShape &shape, const Hint &hint, bool allowReference);
   template <class PrimitiveDesc>
   bool accept(const PrimitiveDesc &pd, bool allowReference);
-  void addOperands(const Desc &packedDesc);
-  Program::Slot staged(Program::Slot user, const Desc &wanted);
-  Program::Slot target(Program::Slot user, const Desc &given);
+  Program::Slot stagedInput(Program::Slot user, const Desc &userDesc, const Desc &wanted);
 
   // The element type of either map: what is written has type `output`, what is read `type`.
   conednn_dtype dataMapType() const { return desc.kind == CONEDNN_CONV_BACKWARD_DATA ? desc.output : desc.type; }
   conednn_dtype outputMapType() const { return desc.kind == CONEDNN_CONV_FORWARD ? desc.output : desc.type; }
-  conednn_dtype biasType() const { return desc.bias == CONEDNN_BIAS_SAME ? desc.type : CONEDNN_F32; }
+  Desc userData() const { return Desc({desc.n, desc.c, desc.h, desc.w}, dataType(dataMapType()), Tag::nhwc); }
+  Desc userOutput() const {
+    return Desc({desc.n, desc.k, info.out_h, info.out_w}, dataType(outputMapType()), Tag::nhwc);
+  }
 };
 
 conednn_conv::conednn_conv(const conednn_conv_desc &description) : desc(description) {
@@ -46,13 +48,16 @@ conednn_conv::conednn_conv(const conednn_conv_desc &description) : desc(descript
   weightDims = {desc.k, desc.c / desc.groups, desc.kh, desc.kw};
   if (desc.groups > 1) weightDims = {desc.groups, desc.k / desc.groups, desc.c / desc.groups, desc.kh, desc.kw};
 
+  auto direct = dnnl::algorithm::convolution_direct;
   bool wantsWinograd = desc.algorithm == CONEDNN_WINOGRAD
                     || (desc.algorithm == CONEDNN_AUTO && conednn_conv_rule(&desc) == CONEDNN_WINOGRAD);
-  if (wantsWinograd && build(winograd)) {
+  if (wantsWinograd && build(dnnl::algorithm::convolution_winograd, preferred, false)) {
     info.algorithm = CONEDNN_WINOGRAD;
   } else if (desc.algorithm == CONEDNN_WINOGRAD) {
     throw Failure(describe(desc) + ": the library has no Winograd kernel for this");
-  } else if (build(nhwc) || build(preferred) || (desc.allow_reference && build(nhwc, true))) {
+  } else if (
+      build(direct, nhwc, false) || build(direct, preferred, false)
+      || (desc.allow_reference && build(direct, nhwc, true))) {
     info.algorithm = CONEDNN_DIRECT;
   } else {
     throw Failure(describe(desc) + ": oneDNN has only its slow reference code for this");
@@ -65,34 +70,32 @@ conednn_conv::conednn_conv(const conednn_conv_desc &description) : desc(descript
 }
 
 /// The library's view of the description with these element types; no bias.
-ConvShape conednn_conv::shape(Layout layout, conednn_dtype data, conednn_dtype weights, conednn_dtype output) const {
+ConvShape conednn_conv::shape(
+    dnnl::algorithm algorithm, Layout layout, conednn_dtype dataSide, conednn_dtype weightSide,
+    conednn_dtype outputSide) const {
   Tag tag = layout == nhwc ? Tag::nhwc : Tag::any;
   ConvShape shape;
-  shape.algorithm =
-      layout == winograd ? dnnl::algorithm::convolution_winograd : dnnl::algorithm::convolution_direct;
-  shape.src = Desc({desc.n, desc.c, desc.h, desc.w}, dataType(data), tag);
-  shape.dst = Desc({desc.n, desc.k, info.out_h, info.out_w}, dataType(output), tag);
-  shape.weights = Desc(weightDims, dataType(weights), Tag::any);
+  shape.algorithm = algorithm;
+  shape.src = Desc({desc.n, desc.c, desc.h, desc.w}, dataType(dataSide), tag);
+  shape.dst = Desc({desc.n, desc.k, info.out_h, info.out_w}, dataType(outputSide), tag);
+  shape.weights = Desc(weightDims, dataType(weightSide), Tag::any);
   shape.strides = {desc.stride_h, desc.stride_w};
   shape.dilations = {desc.dilation_h - 1, desc.dilation_w - 1};
   shape.padBefore = {desc.pad_top, desc.pad_left};
   shape.padAfter = {desc.pad_bottom, desc.pad_right};
-  // With this kind, Winograd's preferred weights are the transformed ones.
-  if (layout == winograd && desc.constant_weights) shape.prop = dnnl::prop_kind::forward_inference;
   return shape;
 }
 
-bool conednn_conv::build(Layout layout, bool allowReference) {
+bool conednn_conv::build(dnnl::algorithm algorithm, Layout layout, bool allowReference) {
   program = Program();
   bool isGradient = desc.kind == CONEDNN_CONV_BACKWARD_WEIGHTS;
-  auto inner = [&](conednn_dtype type) { return layout == winograd ? CONEDNN_F32 : type; };
-  ConvShape actual = shape(
-      layout, inner(dataMapType()), inner(isGradient ? desc.output : desc.type), inner(outputMapType()));
-  if (desc.bias != CONEDNN_NO_BIAS) actual.bias = Desc({desc.k}, dataType(inner(biasType())), Tag::x);
+  ConvShape actual = shape(algorithm, layout, dataMapType(), isGradient ? desc.output : desc.type, outputMapType());
+  if (desc.bias != CONEDNN_NO_BIAS)
+    actual.bias = Desc({desc.k}, dataType(desc.bias == CONEDNN_BIAS_F32 ? CONEDNN_F32 : desc.type), Tag::x);
   if (desc.kind == CONEDNN_CONV_FORWARD) return buildForward(actual, layout, allowReference);
 
   // A gradient's creation asks for the forward primitive as a hint.
-  auto hint = forward(shape(layout, inner(desc.type), inner(desc.type), inner(desc.type)), attributes());
+  auto hint = forward(shape(algorithm, layout, desc.type, desc.type, desc.type), attributes());
   if (!hint) return false;
   return isGradient ? buildBackwardWeights(actual, hint, allowReference)
                     : buildBackwardData(actual, hint, allowReference);
@@ -105,26 +108,12 @@ bool conednn_conv::accept(const PrimitiveDesc &pd, bool allowReference) {
   return allowReference || !isReference(implementation);
 }
 
-/// Registers what a run binds.
-void conednn_conv::addOperands(const Desc &packedDesc) {
-  packed = packedDesc;
-  data = program.external(Desc({desc.n, desc.c, desc.h, desc.w}, dataType(dataMapType()), Tag::nhwc));
-  output = program.external(Desc({desc.n, desc.k, info.out_h, info.out_w}, dataType(outputMapType()), Tag::nhwc));
-  weights = program.external(packed);
-  if (desc.bias != CONEDNN_NO_BIAS) bias = program.external(Desc({desc.k}, dataType(biasType()), Tag::x));
-}
-
 /// The slot that a primitive reads for `user`: the same, or a reordered copy in scratch.
-Program::Slot conednn_conv::staged(Program::Slot user, const Desc &wanted) {
-  if (wanted == program.desc(user)) return user;
+Program::Slot conednn_conv::stagedInput(Program::Slot user, const Desc &userDesc, const Desc &wanted) {
+  if (wanted == userDesc) return user;
   Program::Slot copy = program.temporary(wanted);
   program.appendReorder(user, copy);
   return copy;
-}
-
-/// The slot that a primitive writes for `user`; if it is another, a reorder to `user` must follow.
-Program::Slot conednn_conv::target(Program::Slot user, const Desc &given) {
-  return given == program.desc(user) ? user : program.temporary(given);
 }
 
 bool conednn_conv::buildForward(const ConvShape &shape, Layout layout, bool allowReference) {
@@ -135,33 +124,32 @@ bool conednn_conv::buildForward(const ConvShape &shape, Layout layout, bool allo
     return forward(shape, attributes(postOps(addsInside, activatesInside ? desc.activation : CONEDNN_IDENTITY)));
   };
   auto pd = make();
-  if (!accept(pd, allowReference) && activatesInside && layout != nhwc) {
+  if (!accept(pd, allowReference) && activatesInside && layout == preferred) {
     activatesInside = false;
     pd = make();
   }
   if (!accept(pd, allowReference)) return false;
-  if (layout == nhwc && prefersJit(desc)) {
-    for (auto other = make(); other.next_impl();) {
-      std::string name = other.impl_info_str();
-      if (name.find("jit") == std::string::npos || name.find("avx512") == std::string::npos) continue;
-      pd = other;
-      implementation = name;
-      break;
-    }
-  }
 
-  addOperands(pd.weights_desc());
-  Program::Slot source = staged(data, pd.src_desc());
-  Program::Slot result = target(output, pd.dst_desc());
-  if (result == output && desc.accumulate && !addsInside) return false;
-  std::vector<Program::Argument> arguments = {
-      {DNNL_ARG_SRC, source}, {DNNL_ARG_WEIGHTS, weights}, {DNNL_ARG_DST, result}};
-  if (bias >= 0) arguments.push_back({DNNL_ARG_BIAS, staged(bias, pd.bias_desc())});
-  program.append(pd, dnnl::convolution_forward(pd), arguments);
-  if (result != output) program.appendReorder(result, output, postOps(desc.accumulate, CONEDNN_IDENTITY));
+  packed = pd.weights_desc();
+  data = program.external(userData());
+  output = program.external(userOutput());
+  weights = program.external(packed);
+  Program::Slot source = stagedInput(data, userData(), pd.src_desc());
+  Program::Slot target = pd.dst_desc() == userOutput() ? output : program.temporary(pd.dst_desc());
+  if (target == output && desc.accumulate && !addsInside) return false;
+  if (desc.bias != CONEDNN_NO_BIAS) {
+    bias = program.external(pd.bias_desc());
+    program.append(
+        pd, dnnl::convolution_forward(pd),
+        {{DNNL_ARG_SRC, source}, {DNNL_ARG_WEIGHTS, weights}, {DNNL_ARG_BIAS, bias}, {DNNL_ARG_DST, target}});
+  } else {
+    program.append(
+        pd, dnnl::convolution_forward(pd),
+        {{DNNL_ARG_SRC, source}, {DNNL_ARG_WEIGHTS, weights}, {DNNL_ARG_DST, target}});
+  }
+  if (target != output) program.appendReorder(target, output, postOps(desc.accumulate, CONEDNN_IDENTITY));
   if (desc.activation != CONEDNN_IDENTITY && !activatesInside) {
-    auto activation =
-        conednn::elementwise(program.desc(output), conednn::elementwise(desc.activation), attributes());
+    auto activation = conednn::elementwise(userOutput(), conednn::elementwise(desc.activation), attributes());
     if (!activation) return false;
     program.append(
         activation, dnnl::eltwise_forward(activation), {{DNNL_ARG_SRC, output}, {DNNL_ARG_DST, output}});
@@ -169,34 +157,49 @@ bool conednn_conv::buildForward(const ConvShape &shape, Layout layout, bool allo
   return true;
 }
 
-bool conednn_conv::buildBackwardData(const ConvShape &shape, const Hint &hint, bool allowReference) {
+bool conednn_conv::buildBackwardData(
+    const ConvShape &shape, const Hint &hint, bool allowReference) {
   auto pd = backwardData(shape, hint, attributes());
   if (!accept(pd, allowReference)) return false;
-  addOperands(pd.weights_desc());
-  Program::Slot gradient = staged(output, pd.diff_dst_desc());
-  Program::Slot result = target(data, pd.diff_src_desc());
+
+  packed = pd.weights_desc();
+  data = program.external(userData());
+  output = program.external(userOutput());
+  weights = program.external(packed);
+  Program::Slot source = stagedInput(output, userOutput(), pd.diff_dst_desc());
+  Program::Slot target = pd.diff_src_desc() == userData() ? data : program.temporary(pd.diff_src_desc());
   program.append(
       pd, dnnl::convolution_backward_data(pd),
-      {{DNNL_ARG_DIFF_DST, gradient}, {DNNL_ARG_WEIGHTS, weights}, {DNNL_ARG_DIFF_SRC, result}});
-  if (result != data) program.appendReorder(result, data);
+      {{DNNL_ARG_DIFF_DST, source}, {DNNL_ARG_WEIGHTS, weights}, {DNNL_ARG_DIFF_SRC, target}});
+  if (target != data) program.appendReorder(target, data);
   return true;
 }
 
-bool conednn_conv::buildBackwardWeights(const ConvShape &shape, const Hint &hint, bool allowReference) {
+bool conednn_conv::buildBackwardWeights(
+    const ConvShape &shape, const Hint &hint, bool allowReference) {
   auto pd = backwardWeights(shape, hint, attributes());
   if (!accept(pd, allowReference)) return false;
-  addOperands(pd.diff_weights_desc());
-  std::vector<Program::Argument> arguments = {
-      {DNNL_ARG_SRC, staged(data, pd.src_desc())},
-      {DNNL_ARG_DIFF_DST, staged(output, pd.diff_dst_desc())},
-      {DNNL_ARG_DIFF_WEIGHTS, weights}};
-  Program::Slot sums = bias;
-  if (bias >= 0) {
-    sums = target(bias, pd.diff_bias_desc());
-    arguments.push_back({DNNL_ARG_DIFF_BIAS, sums});
+
+  packed = pd.diff_weights_desc();
+  data = program.external(userData());
+  output = program.external(userOutput());
+  weights = program.external(packed);
+  Program::Slot source = stagedInput(data, userData(), pd.src_desc());
+  Program::Slot gradient = stagedInput(output, userOutput(), pd.diff_dst_desc());
+  dnnl::convolution_backward_weights primitive(pd);
+  if (desc.bias != CONEDNN_NO_BIAS) {
+    bias = program.external(pd.diff_bias_desc());
+    program.append(
+        pd, primitive,
+        {{DNNL_ARG_SRC, source},
+         {DNNL_ARG_DIFF_DST, gradient},
+         {DNNL_ARG_DIFF_WEIGHTS, weights},
+         {DNNL_ARG_DIFF_BIAS, bias}});
+  } else {
+    program.append(
+        pd, primitive,
+        {{DNNL_ARG_SRC, source}, {DNNL_ARG_DIFF_DST, gradient}, {DNNL_ARG_DIFF_WEIGHTS, weights}});
   }
-  program.append(pd, dnnl::convolution_backward_weights(pd), arguments);
-  if (sums != bias) program.appendReorder(sums, bias);
   return true;
 }
 

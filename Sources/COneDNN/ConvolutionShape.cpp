@@ -21,12 +21,12 @@ std::string describe(const conednn_conv_desc &d) {
   const char *kinds[] = {"forward", "backward-data", "backward-weights"};
   return format(
       "convolution %s %s->%s: (%lld, %lld, %lld, %lld) -> %lld channels, kernel %lldx%lld, stride %lldx%lld, "
-      "dilation %lldx%lld, padding (%lld, %lld, %lld, %lld), groups %lld%s%s%s",
+      "dilation %lldx%lld, padding (%lld, %lld, %lld, %lld), groups %lld%s%s",
       kinds[d.kind], name(d.type), name(d.output), (long long)d.n, (long long)d.h, (long long)d.w, (long long)d.c,
       (long long)d.k, (long long)d.kh, (long long)d.kw, (long long)d.stride_h, (long long)d.stride_w,
       (long long)d.dilation_h, (long long)d.dilation_w, (long long)d.pad_top, (long long)d.pad_left,
       (long long)d.pad_bottom, (long long)d.pad_right, (long long)d.groups, d.bias ? ", bias" : "",
-      d.accumulate ? ", accumulate" : "", d.constant_weights ? ", constant weights" : "");
+      d.accumulate ? ", accumulate" : "");
 }
 
 void validate(const conednn_conv_desc &d) {
@@ -44,7 +44,6 @@ void validate(const conednn_conv_desc &d) {
   require(
       d.kind == CONEDNN_CONV_FORWARD || (!d.accumulate && d.activation == CONEDNN_IDENTITY),
       "only forward takes post-ops");
-  require(d.kind == CONEDNN_CONV_FORWARD || !d.constant_weights, "only forward takes constant weights");
   require(d.kind != CONEDNN_CONV_BACKWARD_DATA || d.bias == CONEDNN_NO_BIAS, "backward-data takes no bias");
   require(
       d.activation == CONEDNN_IDENTITY || d.activation == CONEDNN_RELU || d.activation == CONEDNN_SWISH,

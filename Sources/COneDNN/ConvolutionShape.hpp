@@ -14,7 +14,4 @@ std::string describe(const conednn_conv_desc &desc);
 /// Throws `Failure` with the rule that the description breaks.
 void validate(const conednn_conv_desc &desc);
 
-/// Whether a forward convolution's older kernels are faster than the batch-reduce ones (see Rules.cpp).
-bool prefersJit(const conednn_conv_desc &desc);
-
 }  // namespace conednn

@@ -114,13 +114,15 @@ bool conednn_matmul::build(size_t loops, bool allowReference) {
     b = slots[B] = program.external(packed);
   }
   slots[C] = program.external(cDesc);
-  std::vector<Program::Argument> arguments = {
-      {DNNL_ARG_SRC, a}, {DNNL_ARG_WEIGHTS, b}, {DNNL_ARG_DST, slots[C]}};
+  dnnl::matmul primitive(pd);
   if (desc.bias) {
     bias = program.external(biasDesc);
-    arguments.push_back({DNNL_ARG_BIAS, bias});
+    program.append(
+        pd, primitive,
+        {{DNNL_ARG_SRC, a}, {DNNL_ARG_WEIGHTS, b}, {DNNL_ARG_BIAS, bias}, {DNNL_ARG_DST, slots[C]}});
+  } else {
+    program.append(pd, primitive, {{DNNL_ARG_SRC, a}, {DNNL_ARG_WEIGHTS, b}, {DNNL_ARG_DST, slots[C]}});
   }
-  program.append(pd, dnnl::matmul(pd), arguments);
   return true;
 }
 

@@ -16,7 +16,7 @@ Program::Slot Program::external(const Desc &desc) { return add(desc, true); }
 Program::Slot Program::temporary(const Desc &desc) { return add(desc, false); }
 
 void Program::append(
-    const dnnl::primitive &primitive, const Desc &scratchpad, const std::vector<Argument> &arguments) {
+    const dnnl::primitive &primitive, const Desc &scratchpad, std::initializer_list<Argument> arguments) {
   Step step{primitive, {}};
   for (const Argument &argument : arguments)
     step.arguments.push_back({argument.name, memories_[argument.slot].memory.get()});
@@ -29,7 +29,7 @@ void Program::append(
 
 void Program::appendReorder(Slot from, Slot to, const dnnl::post_ops &posts) {
   dnnl::reorder::primitive_desc pd(
-      engine(), desc(from), engine(), desc(to), attributes(posts));
+      engine(), memories_[from].memory.get_desc(), engine(), memories_[to].memory.get_desc(), attributes(posts));
   append(pd, dnnl::reorder(pd), {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}});
 }
 
@@ -41,17 +41,17 @@ void Program::finish() {
   for (size_t i = 0; i < memories_.size(); i++) {
     if (memories_[i].isExternal || isScratchpad[i]) continue;
     memories_[i].offset = end;
-    end += aligned(desc(Slot(i)).get_size());
+    end += aligned(memories_[i].memory.get_desc().get_size());
   }
   for (Slot slot : scratchpads_) {
     memories_[slot].offset = end;
-    largest = std::max(largest, aligned(desc(slot).get_size()));
+    largest = std::max(largest, aligned(memories_[slot].memory.get_desc().get_size()));
   }
   scratchBytes_ = end + largest;
   threads_ = conednn_threads();
 }
 
-// oneDNN 3 clears the padding of padded layouts here, so an unchanged pointer is left alone.
+// Setting a handle makes the library clear the padding of padded layouts, so an unchanged one is left alone.
 void Program::set(Memory &memory, const void *pointer) {
   if (memory.pointer == pointer) return;
   memory.memory.set_data_handle(const_cast<void *>(pointer));

@@ -1,6 +1,9 @@
 // A fixed sequence of primitives over external buffers and temporaries in the caller's scratch.
 #pragma once
 
+#include <initializer_list>
+#include <utility>
+
 #include "Support.hpp"
 
 namespace conednn {
@@ -21,13 +24,11 @@ class Program {
 
   /// Appends a primitive; its scratchpad comes from scratch, one region that all steps take in turn.
   template <class PrimitiveDesc>
-  void append(const PrimitiveDesc &pd, const dnnl::primitive &primitive, const std::vector<Argument> &arguments) {
+  void append(const PrimitiveDesc &pd, const dnnl::primitive &primitive, std::initializer_list<Argument> arguments) {
     append(primitive, pd.scratchpad_desc(), arguments);
   }
   /// Copies `from` to `to`, changing type and layout; with `posts`, for example adding to what `to` holds.
   void appendReorder(Slot from, Slot to, const dnnl::post_ops &posts = {});
-
-  Desc desc(Slot slot) const { return memories_[slot].memory.get_desc(); }
 
   /// Call after the last `append`: fixes offsets and thread count.
   void finish();
@@ -49,7 +50,7 @@ class Program {
     bool isExternal = false;
   };
 
-  void append(const dnnl::primitive &primitive, const Desc &scratchpad, const std::vector<Argument> &arguments);
+  void append(const dnnl::primitive &primitive, const Desc &scratchpad, std::initializer_list<Argument> arguments);
   Slot add(const Desc &desc, bool isExternal);
   static void set(Memory &memory, const void *pointer);
 

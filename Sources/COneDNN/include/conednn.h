@@ -74,9 +74,7 @@ typedef enum {
 typedef enum {
   CONEDNN_AUTO = 0,      ///< what `conednn_conv_rule` says; direct where the library lacks Winograd
   CONEDNN_DIRECT = 1,
-  /// F(4x4, 3x3), for 3x3 kernels with stride 1, dilation 1 and one group. Always float32 inside, about 1e-6
-  /// relative error; bfloat16 maps are converted on the way in and out, packed weights are float32.
-  CONEDNN_WINOGRAD = 2,
+  CONEDNN_WINOGRAD = 2,  ///< F(4x4, 3x3): float32, 3x3, stride 1, dilation 1, groups 1
 } conednn_algorithm;
 
 /// A convolution. Activations are dense (N, H, W, C). With e = (kernel - 1) dilation + 1, the output has
@@ -90,14 +88,11 @@ typedef struct {
   int64_t dilation_h, dilation_w;  ///< 1 is a dense kernel
   int64_t pad_top, pad_left, pad_bottom, pad_right;
   int64_t groups;                  ///< divides c and k; weights are (k, c / groups, kh, kw)
-  conednn_dtype type;              ///< of what is read: src or diff_dst, and weights as the library sees them
-  conednn_dtype output;            ///< of dst, diff_src or diff_weights; F32, or BF16 if `type` is BF16
+  conednn_dtype type;              ///< of src, diff_dst and packed weights: everything that is read
+  conednn_dtype output;            ///< of dst, diff_src or packed diff_weights; F32, or BF16 if `type` is BF16
   conednn_bias bias;               ///< forward: added; backward weights: diff_bias is computed, in this type
   bool accumulate;                 ///< forward: the old dst is added, before the activation
   conednn_activation activation;   ///< forward: IDENTITY, RELU or SWISH, applied last
-  /// Forward: the weights are packed once and serve many runs, so that Winograd transforms them in
-  /// `conednn_conv_pack`: faster runs, above all on small maps; packing is slow and takes 4 times the bytes.
-  bool constant_weights;
   bool allow_reference;            ///< accept the library's slow reference code instead of failing
 } conednn_conv_desc;
 
