@@ -37,9 +37,9 @@ public struct MovingAverage: Sendable {
   /// Assigns to every average its value after one more update; nothing changes where `condition`, a bool scalar, is
   /// false. Call it after the optimizer's update, with `gradients.isFinite`.
   public func update(if condition: Tensor? = nil) {
-    let n = select(condition ?? Tensor([true], []), count.value + 1, count.value)
-    let d = minimum((n + 1) / (n + 10), decay)
     let condition = condition ?? Tensor([true], [])
+    let n = select(condition, count.value + 1, count.value)
+    let d = minimum((n + 1) / (n + 10), decay)
     let inputs = [d, condition] + pairs.map(\.average.value) + pairs.map(\.source.value)
     let result = apply(AverageUpdate(count: pairs.count), inputs)
     assignAll(result[...], to: pairs.map(\.average))
