@@ -125,7 +125,8 @@ private struct ModuleWalk {
     throws(ModuleError)
   {
     for (index, child) in mirror.children.enumerated() {
-      let label = child.label ?? "\(index)"
+      // The elements of a tuple are called ".0", ".1".
+      let label = child.label.map { $0.hasPrefix(".") ? String($0.dropFirst()) : $0 } ?? "\(index)"
       let lazyPrefix = "$__lazy_storage_$_"
       guard label.hasPrefix(lazyPrefix) else {
         try visit(child.value, join(path, label), unreachable: unreachable)
