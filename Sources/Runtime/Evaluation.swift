@@ -137,15 +137,17 @@ package final class Evaluator: Sendable {
 
 /// The memory that the plans of the process share, one at a time.
 private final class Arena: @unchecked Sendable {
-  private var base: UnsafeMutableRawPointer?
-  private var byteCount = 0
+  private var block: (base: UnsafeMutableRawPointer, byteCount: Int, owner: any Backend)?
 
   func reserve(_ bytes: Int, backend: any Backend) -> UnsafeMutableRawPointer {
-    if let base, bytes <= byteCount { return base }
-    if let base { backend.freeArena(base, byteCount: byteCount) }
-    byteCount = max(bytes, 64)
-    let fresh = backend.makeArena(byteCount: byteCount)
-    base = fresh
-    return fresh
+    if let block {
+      if bytes <= block.byteCount, block.owner.name == backend.name { return block.base }
+      // Memory goes back to the backend that made it.
+      block.owner.freeArena(block.base, byteCount: block.byteCount)
+    }
+    let byteCount = max(bytes, 64)
+    let base = backend.makeArena(byteCount: byteCount)
+    block = (base, byteCount, backend)
+    return base
   }
 }
