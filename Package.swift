@@ -30,7 +30,6 @@ let commit: [CSetting] = {
 
 let settings: [SwiftSetting] = [.enableUpcomingFeature("MemberImportVisibility")]
 
-let collections = Target.Dependency.product(name: "Collections", package: "swift-collections")
 let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let protobuf = Target.Dependency.product(name: "SwiftProtobuf", package: "swift-protobuf")
@@ -44,7 +43,7 @@ let libraries: [Target] = [
   module("Neural", own("Tensors")),
   module("Diffusion", own("Tensors")),
   module("Checkpoints", own("Tensors", "Compiler", "Runtime", "Neural") + ["CZlib"]),
-  module("Data", own("Tensors") + ["CPNG", "CTurboJPEG", "CZlib", collections]),
+  module("Data", own("Tensors") + ["CPNG", "CTurboJPEG", "CZlib"]),
   module("Models", own("Tensors", "Neural", "Checkpoints")),
   module("Pipelines", own("Tensors", "Runtime", "Neural", "Diffusion", "Checkpoints", "Data", "Models")),
   module(
@@ -66,7 +65,6 @@ let package = Package(
   ] + libraries.map { .library(name: $0.name, targets: [$0.name]) },
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
-    .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
     .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
     .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0"),
   ],

@@ -71,16 +71,6 @@ void kk_concatenate(
   }
 }
 
-void kk_split(void *const *dsts, int64_t outer, int32_t count, const void *src, const int64_t *bytes) {
-  int64_t pitch = 0, offset = 0;
-  for (int k = 0; k < count; k++) pitch += bytes[k];
-  for (int k = 0; k < count; k++) {
-    struct rows r = {dsts[k], (const char *)src + offset, bytes[k], pitch, bytes[k]};
-    kk_parallel_for(outer * bytes[k], BYTES_GRAIN, copy_bytes, &r);
-    offset += bytes[k];
-  }
-}
-
 void kk_reverse(
     int32_t rank, const int64_t *shape, const bool *reversed, void *dst, const void *src, kk_dtype type) {
   if (rank < 0 || rank > KK_MAX_DIMS) kk_fail("kk_reverse", "rank must be 0 to 8");

@@ -5,6 +5,7 @@
 #include "dims.h"
 
 enum { STRIP = 512, FOLD = 4096, FLUSH = 256, UNITS = 64, SPLIT_ELEMENTS = 1 << 14, GRAIN = 1 << 15 };
+enum { SHORT = 16 };  // so few rows need neither splitting nor sums in double
 
 union value {
   double f;
@@ -166,6 +167,28 @@ static void run_units(long begin, long end, int worker, void *context) {
   }
 }
 
+// Column strips of a few rows each, as in the gradient of an enlarged picture.
+static void run_short_units(long begin, long end, int worker, void *context) {
+  (void)worker;
+  const struct reduction *r = context;
+  float acc[STRIP];
+  for (long u = begin; u < end; u++) {
+    int64_t column = u % r->strips * STRIP;
+    long width = kk_min(STRIP, r->width - column);
+    struct kk_walk at = kk_walk_to(r->kept_rank, r->kept, r->kept_strides, u / r->strips);
+    struct kk_walk row = kk_walk_to(r->rank, r->shape, r->strides, 0);
+    const char *src = kk_at(r->src, r->src_type, at.offsets[1] + column);
+    for (long j = 0; j < width; j++) acc[j] = (float)kk_identity_f64(r->op);
+    for (int64_t step = 0; step < r->steps; step++) {
+      kk_accumulate_f32(r->op, acc, kk_at(src, r->src_type, row.offsets[1]), r->src_type, 1, 0, width);
+      kk_walk_on(&row, r->rank, r->shape, r->strides);
+    }
+    for (long j = 0; j < width; j++) acc[j] *= (float)r->scale;
+    void *dst = (void *)kk_at(r->dst, r->dst_type, at.offsets[0] + column * r->width_dst);
+    kk_store_f32(dst, r->dst_type, r->width_dst, acc, width);
+  }
+}
+
 static void combine_partials(const struct reduction *r) {
   for (int64_t outer = 0; outer < r->outer; outer++) {
     struct kk_walk at = kk_walk_to(r->kept_rank, r->kept, r->kept_strides, outer);
@@ -232,6 +255,11 @@ void kk_reduce(
   int64_t units = r.outer * r.strips;
   int64_t worth = kk_max(1, count * kk_min(r.width, STRIP) / SPLIT_ELEMENTS);
   r.splits = kk_max(1, kk_min(kk_min(kk_ceil_div(UNITS, units), worth), r.steps));
+  if (r.columns && r.steps <= SHORT && r.width_src == 1 && (src_type == KK_F32 || src_type == KK_BF16)
+      && !kk_is_integer(dst_type)) {
+    kk_parallel_for(units, kk_max(1, GRAIN / (count * kk_min(r.width, STRIP))), run_short_units, &r);
+    return;
+  }
   if (r.splits > 1) {
     r.partials = malloc((size_t)(r.outer * r.splits * r.width) * sizeof *r.partials);
     if (!r.partials) kk_fail("kk_reduce", "out of memory");

@@ -54,6 +54,9 @@ package struct CPUBackend: Backend {
       return inputs.indices.filter { inputs[$0] == result }.map { (0, $0) }
     case let op as FusedConvolution where op.hasResidual: return [(0, inputs.count - 1)]
     case let op as FusedMatMul where op.hasResidual: return [(0, inputs.count - 1)]
+    case is GroupNormalization: return [(0, 0)]
+    // The gradient may be written over dy or the residual, not over x.
+    case let op as GroupNormGradient: return [(0, 0)] + (op.hasResidual ? [(0, inputs.count - 1)] : [])
     case let op as any InPlaceOp: return op.aliases(inputCount: inputs.count)
     default: return []
     }

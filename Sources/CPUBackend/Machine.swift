@@ -1,5 +1,6 @@
 import CKernels
 import COneDNN
+import KalsaeRuntime
 import KalsaeTensors
 
 /// What the CPU backend runs on.
@@ -14,4 +15,21 @@ package enum Machine {
   /// The largest resident size of this process so far.
   package static var peakResidentBytes: Int { Int(kk_peak_rss()) }
   package static var residentBytes: Int { Int(kk_current_rss()) }
+
+  /// GFLOPS of float32 multiply-adds in registers, best of about `seconds`.
+  package static func multiplyAddRate(threads: Int, seconds: Double) -> Double {
+    probed(threads) { kk_probe_gflops(seconds) }
+  }
+
+  /// GB/s between memory and processor in the triad a = b + s c, best of about `seconds`.
+  package static func memoryBandwidth(threads: Int, seconds: Double) -> Double {
+    probed(threads) { kk_probe_bandwidth(seconds) }
+  }
+
+  private static func probed(_ threads: Int, _ probe: () -> Double) -> Double {
+    EvaluationThread.shared.run {
+      CPUBackend(threads: threads).prepare()
+      return probe()
+    }
+  }
 }

@@ -15,6 +15,8 @@ struct Inspect: ParsableCommand {
     help: ArgumentHelp("A run folder, or a model folder in the diffusers layout.", valueName: "run-or-model"))
   var model: String
   @Option(help: "Pictures in the planned step.") var batchSize = 16
+  @Flag(help: "Run the step a few times and print how long each part of it takes.") var time = false
+  @Flag(help: "Print every step of the plan with the shapes of its operands.") var steps = false
   @OptionGroup var compute: ComputeOptions
   @Flag(help: "Print JSON.") var json = false
   @OptionGroup var outputOptions: OutputOptions
@@ -29,8 +31,7 @@ struct Inspect: ParsableCommand {
       let pipeline = try DDPMPipeline(runOrModel: model)
       return try ModelReport(
         pipeline.unet, diffusion: pipeline.diffusion, batchSize: batchSize,
-        precision: compute.precision?.autocast,
-        threads: threads)
+        precision: compute.precision?.autocast, threads: threads, timedRuns: time ? 5 : 0)
     }
     if json {
       Console.result(JSON.object(report.json).prettyText)
@@ -39,10 +40,20 @@ struct Inspect: ParsableCommand {
     for module in report.modules { Console.result(column(module.path, 28) + "\(module.parameters)") }
     Console.result(column("parameters", 28) + "\(report.parameterCount)\n")
     Console.result("one training step, batch \(report.batchSize):")
-    for kernel in report.kernels { Console.result("  " + column("\(kernel.count)", 6) + kernel.kernel) }
+    func milliseconds(_ seconds: Double?) -> String {
+      seconds.map { column(fixed($0 * 1e3, 2) + " ms", 12) } ?? ""
+    }
+    if steps {
+      for step in report.steps { Console.result("  " + milliseconds(step.seconds) + step.description) }
+    } else {
+      for kernel in report.kernels {
+        Console.result("  " + column("\(kernel.count)", 6) + milliseconds(kernel.seconds) + kernel.kernel)
+      }
+    }
     Console.result(
-      "  \(report.steps) steps, arena \(report.arenaBytes >> 20) MiB, \(report.bytesMoved >> 20) MiB moved, "
-        + "\(fixed(report.flops / 1e9, 1)) GFLOP")
+      "  \(report.steps.count) steps, arena \(report.arenaBytes >> 20) MiB, \(report.bytesMoved >> 20) MiB moved, "
+        + "\(fixed(report.flops / 1e9, 1)) GFLOP"
+        + (report.seconds.map { ", \(fixed($0, 4)) s, \(fixed(report.flops / $0 / 1e9, 0)) GFLOPS" } ?? ""))
   }
 }
 

@@ -13,6 +13,11 @@ struct Train: ParsableCommand {
     abstract: "Train a model from nothing.", subcommands: [TrainDDPM.self])
 }
 
+/// A default, as help texts show it.
+private func standard<Value>(_ key: KeyPath<RunConfiguration, Value>) -> String {
+  "; \(RunConfiguration()[keyPath: key]) when not given"
+}
+
 struct TrainDDPM: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "ddpm",
@@ -31,30 +36,35 @@ struct TrainDDPM: ParsableCommand {
   var output: String
   @Option(help: ArgumentHelp("A run's config.json; options given here win.", valueName: "file"))
   var config: String?
-  @Option(help: "Training steps.") var steps: Int?
-  @Option(help: "Pictures in a step.") var batchSize: Int?
-  @Option(help: "Adam's learning rate.") var learningRate: Double?
-  @Option(help: "Steps in which the learning rate rises from 0.") var warmup: Int?
+  @Option(help: "Training steps\(standard(\.steps)).") var steps: Int?
+  @Option(help: "Pictures in a step\(standard(\.batchSize)).") var batchSize: Int?
+  @Option(help: "Adam's learning rate\(standard(\.learningRate)).") var learningRate: Double?
+  @Option(help: "Steps in which the learning rate rises from 0\(standard(\.warmup)).") var warmup: Int?
   @Option(help: "Height and width in pixels; pictures are resized and cropped.") var imageSize: Int?
-  @Option(help: "Precision of products and convolutions; weights stay float32.")
+  @Option(
+    help:
+      "Precision of products and convolutions; weights stay float32. When not given, bfloat16 where the processor has it."
+  )
   var precision: RunConfiguration.Precision?
-  @Option(help: "What the network predicts.") var prediction: Prediction?
-  @Option(help: "The variance of the DDPM sampler.") var variance: DDPMSampler.Variance?
-  @Option(help: "Timesteps of the diffusion process.") var timesteps: Int?
-  @Option(help: "The noise schedule.") var schedule: NoiseSchedule.Kind?
-  @Option(help: "The schedule's first beta.") var betaStart: Double?
-  @Option(help: "The schedule's last beta.") var betaEnd: Double?
-  @Option(help: "The distance between prediction and target.") var loss: TrainingLoss.Distance?
+  @Option(help: "What the network predicts\(standard(\.prediction.rawValue)).") var prediction: Prediction?
+  @Option(help: "The variance of the DDPM sampler\(standard(\.variance.rawValue)).") var variance:
+    DDPMSampler.Variance?
+  @Option(help: "Timesteps of the diffusion process\(standard(\.timesteps)).") var timesteps: Int?
+  @Option(help: "The noise schedule\(standard(\.schedule.rawValue)).") var schedule: NoiseSchedule.Kind?
+  @Option(help: "The schedule's first beta\(standard(\.betaStart)).") var betaStart: Double?
+  @Option(help: "The schedule's last beta\(standard(\.betaEnd)).") var betaEnd: Double?
+  @Option(help: "The distance between prediction and target\(standard(\.loss.rawValue)).") var loss:
+    TrainingLoss.Distance?
   @Option(help: "gamma of the min-SNR loss weighting; 5 is usual.") var minSnrGamma: Double?
-  @Option(help: "The largest decay of the averaged weights.") var ema: Double?
-  @Option(help: "The largest norm of the gradient.") var gradientClip: Double?
+  @Option(help: "The largest decay of the averaged weights\(standard(\.ema)).") var ema: Double?
+  @Option(help: "The largest norm of the gradient\(standard(\.gradientClip)).") var gradientClip: Double?
   @Option(help: "Dropout in the network.") var dropout: Double?
   @Flag(inversion: .prefixedNo, help: "Mirror pictures at random.") var flip: Bool?
   @Option(help: "Decides every random number of the run.") var seed: UInt64?
   @Option(help: "Threads; all processors when not given.") var threads: Int?
-  @Option(help: "Steps between checkpoints.") var checkpointEvery: Int?
-  @Option(help: "How many of the newest checkpoints are kept.") var keep: Int?
-  @Option(help: "Steps between sample pictures; 0: none.") var sampleEvery: Int?
+  @Option(help: "Steps between checkpoints\(standard(\.checkpointEvery)).") var checkpointEvery: Int?
+  @Option(help: "How many of the newest checkpoints are kept\(standard(\.keep)).") var keep: Int?
+  @Option(help: "Steps between sample pictures; 0: none\(standard(\.sampleEvery)).") var sampleEvery: Int?
   @Flag(help: "Continue the run in the output folder with its stored options.") var resume = false
   @OptionGroup var outputOptions: OutputOptions
 
@@ -108,10 +118,11 @@ struct TrainDDPM: ParsableCommand {
   /// The stored options when resuming, those of `--config`, or the defaults; what is given here wins.
   private func resolved(_ folder: RunFolder) throws -> RunConfiguration {
     var c = RunConfiguration()
+    c.precision = MachineReport.hasFastBFloat16 ? .bfloat16 : .float32
     if resume {
       c = try folder.configuration()
     } else if let config {
-      c = try RunConfiguration(ConfigJSON(path: config))
+      c = try RunConfiguration(ConfigJSON(path: config), over: c)
     }
     func set<T>(_ path: WritableKeyPath<RunConfiguration, T>, _ value: T?) {
       if let value { c[keyPath: path] = value }

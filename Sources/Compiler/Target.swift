@@ -63,7 +63,7 @@ package struct Fusions: OptionSet, Hashable, Sendable {
   package static let elementwise = Fusions(rawValue: 1)
   /// Bias, activation and residual join the product or convolution before them.
   package static let epilogues = Fusions(rawValue: 2)
-  /// An activation joins the normalisation before it, in both passes.
+  /// Activations and small sums join the normalisation beside them, in both passes.
   package static let normalization = Fusions(rawValue: 4)
   /// Views replace copies where the reader can follow strides.
   package static let views = Fusions(rawValue: 8)

@@ -1,4 +1,5 @@
 import Foundation
+import KalsaeTensors
 
 /// Delivers shuffled batches for ever, prepared ahead of time on a thread of its own.
 ///
@@ -19,7 +20,7 @@ public final class BatchLoader: Sendable {
     dataset: any ImageDataset, batchSize: Int, seed: UInt64, flip: Bool = false,
     position: LoaderPosition = .start, prefetch: Int = 2
   ) throws(DataError) {
-    precondition(prefetch > 0, "BatchLoader: prefetch \(prefetch) is not positive")
+    require(prefetch > 0, "BatchLoader: prefetch \(prefetch) is not positive")
     let assembler = try BatchAssembler(
       dataset: dataset, batchSize: batchSize, seed: seed, flip: flip, position: position)
     let queue = PrefetchQueue(capacity: prefetch)

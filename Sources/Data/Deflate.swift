@@ -1,3 +1,5 @@
+import KalsaeTensors
+
 internal import CZlib
 
 /// Raw deflate streams and checksums, by zlib.
@@ -14,7 +16,7 @@ enum Deflate {
     let opened = deflateInit2_(
       &stream, Z_DEFAULT_COMPRESSION, Z_DEFLATED, -MAX_WBITS, 8, Z_DEFAULT_STRATEGY, version,
       Int32(MemoryLayout<z_stream>.size))
-    precondition(opened == Z_OK, "deflate: out of memory")
+    require(opened == Z_OK, "deflate: out of memory")
     defer { deflateEnd(&stream) }
     var output: [UInt8] = []
     var chunk = [UInt8](repeating: 0, count: 1 << 18)

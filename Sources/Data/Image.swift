@@ -1,3 +1,5 @@
+import KalsaeTensors
+
 /// A picture of 8-bit samples, `pixels[(y * width + x) * channels + c]`: (height, width, channels).
 ///
 /// Channels: 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha. Alpha is straight, not premultiplied.
@@ -9,9 +11,9 @@ public struct Image: Sendable, Equatable {
 
   /// A picture of given samples, (height, width, channels).
   public init(width: Int, height: Int, channels: Int, pixels: [UInt8]) {
-    precondition(width > 0 && height > 0, "Image: size \(width) x \(height) is not positive")
-    precondition((1...4).contains(channels), "Image: \(channels) channels; 1 to 4 are possible")
-    precondition(
+    require(width > 0 && height > 0, "Image: size \(width) x \(height) is not positive")
+    require((1...4).contains(channels), "Image: \(channels) channels; 1 to 4 are possible")
+    require(
       pixels.count == width * height * channels,
       "Image: \(pixels.count) samples for \(height) x \(width) x \(channels)")
     self.width = width
@@ -29,7 +31,7 @@ public struct Image: Sendable, Equatable {
 
   /// The samples of pixel (x, y).
   public subscript(x: Int, y: Int) -> ArraySlice<UInt8> {
-    precondition(x >= 0 && x < width && y >= 0 && y < height, "Image: pixel (\(x), \(y)) is outside")
+    require(x >= 0 && x < width && y >= 0 && y < height, "Image: pixel (\(x), \(y)) is outside")
     let start = (y * width + x) * channels
     return pixels[start..<start + channels]
   }
@@ -42,7 +44,7 @@ public struct Image: Sendable, Equatable {
   /// Alpha is composited over white. Grey is the luma of ITU-R BT.601, `0.299 R + 0.587 G + 0.114 B`,
   /// rounded.
   public func flattened(toChannels target: Int) -> Image {
-    precondition(target == 1 || target == 3, "flattened: \(target) channels; 1 or 3 are possible")
+    require(target == 1 || target == 3, "flattened: \(target) channels; 1 or 3 are possible")
     if target == channels { return self }
     let count = width * height
     let colours = isGrey ? 1 : 3

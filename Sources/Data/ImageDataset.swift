@@ -1,3 +1,5 @@
+import KalsaeTensors
+
 /// Which part of a data set that comes divided.
 public enum DatasetSplit: String, Sendable, CaseIterable {
   case train, test
@@ -41,8 +43,8 @@ extension ImageDataset {
   }
 
   func checkRead(_ index: Int, _ pixels: UnsafeMutableBufferPointer<UInt8>) {
-    precondition(index >= 0 && index < count, "\(name): image \(index) of \(count)")
-    precondition(
+    require(index >= 0 && index < count, "\(name): image \(index) of \(count)")
+    require(
       pixels.count == pixelCount, "\(name): a buffer of \(pixels.count) bytes for \(pixelCount)")
   }
 }
@@ -53,7 +55,7 @@ public struct ResizedDataset: ImageDataset {
   public let size: Int
 
   public init(_ base: any ImageDataset, size: Int) {
-    precondition(size > 0, "ResizedDataset: size \(size) is not positive")
+    require(size > 0, "ResizedDataset: size \(size) is not positive")
     self.base = base
     self.size = size
   }

@@ -1,5 +1,6 @@
 import Foundation
 import Synchronization
+import KalsaeTensors
 
 /// An image file that is left out, and why.
 public struct SkippedImage: Sendable, Equatable {
@@ -55,8 +56,8 @@ public final class ImageFolder: ImageDataset {
     _ folder: String, size: Int = 64, channels: Int? = nil, cacheLimit: Int = 512 << 20,
     onSkip: (@Sendable (SkippedImage) -> Void)? = nil
   ) throws(DataError) {
-    precondition(size > 0, "ImageFolder: size \(size) is not positive")
-    precondition(channels == nil || channels == 1 || channels == 3, "ImageFolder: \(channels!) channels")
+    require(size > 0, "ImageFolder: size \(size) is not positive")
+    require(channels == nil || channels == 1 || channels == 3, "ImageFolder: \(channels!) channels")
     let folder = FileIO.fullPath(folder)
     guard FileIO.isFolder(folder) else {
       throw FileIO.isFile(folder)

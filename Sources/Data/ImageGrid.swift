@@ -1,3 +1,5 @@
+import KalsaeTensors
+
 /// Puts pictures of one size side by side, row by row, with `padding` pixels around each.
 ///
 ///     try ImageGrid().picture(of: samples).writePNG(to: "samples.png")
@@ -10,8 +12,8 @@ public struct ImageGrid: Sendable {
   public var background: UInt8
 
   public init(columns: Int? = nil, padding: Int = 2, background: UInt8 = 0) {
-    precondition(columns.map { $0 > 0 } ?? true, "ImageGrid: \(columns!) columns")
-    precondition(padding >= 0, "ImageGrid: padding \(padding) is negative")
+    require(columns.map { $0 > 0 } ?? true, "ImageGrid: \(columns!) columns")
+    require(padding >= 0, "ImageGrid: padding \(padding) is negative")
     self.columns = columns
     self.padding = padding
     self.background = background
@@ -19,9 +21,9 @@ public struct ImageGrid: Sendable {
 
   /// The grid of `images`, which must be alike in width, height and channels, and at least one.
   public func picture(of images: [Image]) -> Image {
-    precondition(!images.isEmpty, "ImageGrid: no pictures")
+    require(!images.isEmpty, "ImageGrid: no pictures")
     let first = images[0]
-    precondition(
+    require(
       images.allSatisfy {
         $0.width == first.width && $0.height == first.height && $0.channels == first.channels
       }, "ImageGrid: the pictures differ in size or channels")
@@ -33,7 +35,7 @@ public struct ImageGrid: Sendable {
   /// The grid of a batch, `pixels` (N, height, width, channels).
   public func picture(ofBatch pixels: [UInt8], height: Int, width: Int, channels: Int) -> Image {
     let size = height * width * channels
-    precondition(
+    require(
       size > 0 && !pixels.isEmpty && pixels.count.isMultiple(of: size),
       "ImageGrid: \(pixels.count) samples are not whole pictures of \(height) x \(width) x \(channels)")
     return picture(width: width, height: height, channels: channels, count: pixels.count / size) {

@@ -1,3 +1,5 @@
+import KalsaeTensors
+
 extension Image {
   /// The picture scaled to `width` x `height`, each axis by itself: exact area average where it shrinks (so
   /// nothing aliases), bilinear between pixel centres where it grows.
@@ -59,7 +61,7 @@ private struct ResampleAxis {
 
   /// Output sample i of `count` covers the source interval start + [i, i + 1) length / count.
   init(start: Int, length: Int, sourceCount: Int, count: Int) {
-    precondition(count > 0, "resize: size \(count) is not positive")
+    require(count > 0, "resize: size \(count) is not positive")
     isIdentity = length == count && length == sourceCount
     let scale = Double(length) / Double(count)
     taps = (0..<count).map { i in

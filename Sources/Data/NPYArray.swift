@@ -1,4 +1,5 @@
 import Foundation
+import KalsaeTensors
 
 /// An array as NumPy stores it: a shape and its elements, last axis fastest.
 public struct NPYArray: Sendable, Equatable {
@@ -29,7 +30,7 @@ public struct NPYArray: Sendable, Equatable {
   public let elements: Elements
 
   public init(shape: [Int], elements: Elements) {
-    precondition(
+    require(
       shape.allSatisfy { $0 >= 0 } && shape.reduce(1, *) == elements.count,
       "NPYArray: \(elements.count) elements for shape \(shape)")
     self.shape = shape

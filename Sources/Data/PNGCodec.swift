@@ -1,3 +1,5 @@
+import KalsaeTensors
+
 internal import CPNG
 
 /// PNG through libpng's simplified API, which needs no `setjmp`.
@@ -39,7 +41,7 @@ enum PNGCodec {
     var size = image.pixels.count + image.pixels.count / 512 + image.height + 4096
     let bytes = [UInt8](unsafeUninitializedCapacity: size) { buffer, initialized in
       let result = png_image_write_to_memory(&writer, buffer.baseAddress, &size, 0, image.pixels, 0, nil)
-      precondition(result != 0, "PNG encoder: \(message(writer))")
+      require(result != 0, "PNG encoder: \(message(writer))")
       initialized = size
     }
     png_image_free(&writer)

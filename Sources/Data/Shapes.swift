@@ -1,3 +1,5 @@
+import KalsaeTensors
+
 /// Pictures that the program draws itself: one coloured figure on a plain ground, with class and caption.
 ///
 /// Picture `index` of `seed` is the same on every machine and at every size: all numbers come from integer
@@ -12,8 +14,8 @@ public struct ShapesDataset: ImageDataset {
   ///   - count: pictures in an epoch; a picture costs nothing until it is read.
   ///   - channels: 3, or 1 for light figures on dark grounds.
   public init(count: Int = 10_000, size: Int = 32, channels: Int = 3, seed: UInt64 = 0) {
-    precondition(count > 0 && size > 0, "ShapesDataset: \(count) pictures of size \(size)")
-    precondition(channels == 1 || channels == 3, "ShapesDataset: \(channels) channels; 1 or 3 are possible")
+    require(count > 0 && size > 0, "ShapesDataset: \(count) pictures of size \(size)")
+    require(channels == 1 || channels == 3, "ShapesDataset: \(channels) channels; 1 or 3 are possible")
     self.count = count
     self.size = size
     self.channels = channels
@@ -25,7 +27,7 @@ public struct ShapesDataset: ImageDataset {
 
   /// What picture `index` shows.
   public func scene(_ index: Int) -> ShapeScene {
-    precondition(index >= 0 && index < count, "shapes: picture \(index) of \(count)")
+    require(index >= 0 && index < count, "shapes: picture \(index) of \(count)")
     var generator = SplitMix64(key: 0x73_6861_7065_73, seed, UInt64(index))  // "shapes"
     return ShapeScene(isGrey: channels == 1, &generator)
   }

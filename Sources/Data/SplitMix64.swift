@@ -1,3 +1,5 @@
+import KalsaeTensors
+
 /// The SplitMix64 generator: 64-bit state, integer arithmetic only, so the same numbers on every machine.
 ///
 /// Steele, Lea, Flood: "Fast splittable pseudorandom number generators", OOPSLA 2014.
@@ -29,7 +31,7 @@ public struct SplitMix64: RandomNumberGenerator, Sendable {
   /// A uniform integer in 0 ..< `bound`, without bias (Lemire 2019, "Fast Random Integer Generation in an
   /// Interval": multiply, take the high word, reject the low words that would be counted twice).
   public mutating func below(_ bound: UInt64) -> UInt64 {
-    precondition(bound > 0, "SplitMix64.below: the bound is 0")
+    require(bound > 0, "SplitMix64.below: the bound is 0")
     var product = next().multipliedFullWidth(by: bound)
     if product.low < bound {
       let threshold = (0 &- bound) % bound
@@ -53,7 +55,7 @@ package enum EpochOrder {
   /// A permutation of 0 ..< count: Fisher-Yates from the last place down, place i exchanged with
   /// `below(i + 1)` of the generator keyed ("order", seed, epoch).
   package static func permutation(count: Int, seed: UInt64, epoch: Int) -> [UInt32] {
-    precondition(count <= Int(UInt32.max), "EpochOrder: \(count) pictures are more than 2^32 - 1")
+    require(count <= Int(UInt32.max), "EpochOrder: \(count) pictures are more than 2^32 - 1")
     var generator = SplitMix64(key: orderPurpose, seed, UInt64(epoch))
     var order = Array(0..<UInt32(count))
     for i in stride(from: count - 1, to: 0, by: -1) {

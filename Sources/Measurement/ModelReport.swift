@@ -12,13 +12,26 @@ public struct ModelReport: Sendable {
   public let modules: [(path: String, parameters: Int)]
   public let parameterCount: Int
   public let batchSize: Int
-  public let kernels: [(kernel: String, count: Int)]
-  public let steps: Int, arenaBytes: Int, bytesMoved: Int
+  public let steps: [Step]
+  public let arenaBytes: Int, bytesMoved: Int
   public let flops: Double
 
-  /// Plans a training step (Adam) of `model` on pictures of its `sample_size`, without running it.
+  /// One step of the plan.
+  public struct Step: Sendable {
+    /// The op and its implementation, and the same with the shapes of its operands.
+    public let kernel: String, description: String
+    public let flops: Double
+    public let bytesMoved: Int
+    /// The median of the timed runs; nil when the plan was not run.
+    public let seconds: Double?
+  }
+
+  /// Plans a training step (Adam) of `model` on pictures of its `sample_size`; runs it only to time it.
+  ///
+  /// - Parameter timedRuns: how often the plan runs to time its steps, after one run that does not count; 0: never.
   public init(
-    _ model: UNet2DModel, diffusion: DiffusionConfig, batchSize: Int, precision: DType?, threads: Int
+    _ model: UNet2DModel, diffusion: DiffusionConfig, batchSize: Int, precision: DType?, threads: Int,
+    timedRuns: Int = 0
   ) throws {
     guard let size = model.config.sample_size else {
       throw DiffusionError("the model's config has no sample_size: nothing can be planned")
@@ -35,22 +48,50 @@ public struct ModelReport: Sendable {
     modules = parts
 
     let backend = CPUBackend(threads: threads)
+    let x0 = Tensor.normal(
+      [batchSize, size.rows, size.columns, model.config.in_channels], key: RandomKey(seed: 0))
     let optimizer = Adam(contents)
     let objective = TrainingLoss(diffusion.noiseSchedule, diffusion.prediction)
-    let plan = Backends.with(backend) {
-      let x0 = Tensor.normal(
-        [batchSize, size.rows, size.columns, model.config.in_channels], key: RandomKey(seed: 0))
-      evaluate([x0], slots: optimizer.slots)
+    func trainingStep() -> [Tensor] {
       let (loss, gradients) = valueAndGradient(contents) {
         Mode.training(RandomKey(seed: 0)) {
           Autocast.with(precision) { objective(x0, key: RandomKey(seed: 0)) { model($0, $1) } }
         }
       }
       optimizer.update(gradients, learningRate: 1e-4)
-      return Evaluator.shared.plan(for: [loss], slots: optimizer.slots, backend: backend)
+      return [loss]
     }
-    kernels = plan.kernelCounts
-    (steps, arenaBytes, bytesMoved, flops) = (plan.steps.count, plan.arenaBytes, plan.bytesMoved, plan.flops)
+    let (plan, seconds) = Backends.with(backend) { () -> (Plan, [[Double]]) in
+      evaluate([x0], slots: optimizer.slots)
+      guard timedRuns > 0 else {
+        return (Evaluator.shared.plan(for: trainingStep(), slots: optimizer.slots, backend: backend), [])
+      }
+      let runs = (0...timedRuns).map { _ in
+        Evaluator.shared.timings(of: trainingStep(), slots: optimizer.slots, backend: backend)
+      }
+      return (runs[0].plan, runs.dropFirst().map(\.seconds))
+    }
+    steps = plan.steps.enumerated().map { index, step in
+      Step(
+        kernel: step.kernelName, description: step.description, flops: step.flops,
+        bytesMoved: step.bytesMoved,
+        seconds: seconds.isEmpty ? nil : seconds.map { $0[index] }.sorted()[seconds.count / 2])
+    }
+    (arenaBytes, bytesMoved, flops) = (plan.arenaBytes, plan.bytesMoved, plan.flops)
+  }
+
+  /// The steps of each implementation together: slowest first when timed, else most frequent first.
+  public var kernels: [(kernel: String, count: Int, seconds: Double?)] {
+    Dictionary(grouping: steps, by: \.kernel).map { kernel, steps in
+      (kernel, steps.count, seconds(of: steps))
+    }.sorted { ($1.seconds ?? 0, $1.count, $0.kernel) < ($0.seconds ?? 0, $0.count, $1.kernel) }
+  }
+
+  /// Of one training step, as the sum of its parts; nil when it was not run.
+  public var seconds: Double? { seconds(of: steps) }
+
+  private func seconds(of steps: [Step]) -> Double? {
+    steps.reduce(0) { sum, step in sum.flatMap { sum in step.seconds.map { sum + $0 } } }
   }
 
   /// The block a key belongs to: the first name, and the number after it.
@@ -65,9 +106,13 @@ public struct ModelReport: Sendable {
       "modules": .array(modules.map { ["path": .string($0.path), "parameters": .integer($0.parameters)] }),
       "batch_size": .integer(batchSize),
       "plan": [
-        "steps": .integer(steps), "arena_bytes": .integer(arenaBytes), "bytes_moved": .integer(bytesMoved),
+        "steps": .integer(steps.count), "seconds": seconds.json, "arena_bytes": .integer(arenaBytes),
+        "bytes_moved": .integer(bytesMoved),
         "flops": .double(flops),
-        "kernels": .array(kernels.map { ["kernel": .string($0.kernel), "count": .integer($0.count)] }),
+        "kernels": .array(
+          kernels.map {
+            ["kernel": .string($0.kernel), "count": .integer($0.count), "seconds": $0.seconds.json]
+          }),
       ],
     ]
   }

@@ -31,7 +31,7 @@ public struct BenchmarkResult: Sendable {
   /// By the direct algorithm.
   public let flops: Double
   public let bytesMoved: Int
-  /// max(FLOPs / peak, bytes that must move / bandwidth): no direct algorithm is faster on this machine.
+  /// max(FLOPs / peak, bytes of operands and results / bandwidth): no direct algorithm is faster on this machine.
   public let floor: Double
   public let peakResidentBytes: Int
 
@@ -61,7 +61,8 @@ public func benchmark(
     let peaks = Peaks.measured(precision: precision, threads: threads)
     return BenchmarkResult(
       workload: workload, precision: precision, threads: threads, seconds: seconds, flops: plan.flops,
-      bytesMoved: plan.bytesMoved, floor: plan.flops / (peaks.gigaflops * 1e9), peakResidentBytes: resident)
+      bytesMoved: plan.bytesMoved,
+      floor: peaks.floor(flops: plan.flops, bytes: Double(plan.operandBytes)), peakResidentBytes: resident)
   }
 }
 

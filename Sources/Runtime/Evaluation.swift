@@ -48,6 +48,20 @@ package final class Evaluator: Sendable {
     }
   }
 
+  /// Evaluates as usual, and says how many seconds each step of the plan took.
+  package func timings(
+    of tensors: [Tensor], slots: [Slot] = [], backend: any Backend
+  ) -> (plan: Plan, seconds: [Double]) {
+    EvaluationThread.shared.run {
+      let request = Request(tensors, slots)
+      let recording = Recording(request.roots)
+      let plan = self.plan(for: recording, backend: backend, without: [])
+      var seconds = [Double](repeating: 0, count: plan.steps.count)
+      run(plan, recording, request, backend: backend, keepsGraph: false) { seconds[$0] = $1 }
+      return (plan, seconds)
+    }
+  }
+
   private struct Request {
     var roots: [(tensor: Tensor, slot: Slot?)] = []
 
@@ -92,7 +106,8 @@ package final class Evaluator: Sendable {
   }
 
   private func run(
-    _ plan: Plan, _ recording: Recording, _ request: Request, backend: any Backend, keepsGraph: Bool
+    _ plan: Plan, _ recording: Recording, _ request: Request, backend: any Backend, keepsGraph: Bool,
+    timed: ((_ step: Int, _ seconds: Double) -> Void)? = nil
   ) {
     let scalars = UnsafeMutableRawPointer.allocate(byteCount: recording.bindings.count * 8 + 8, alignment: 8)
     defer { scalars.deallocate() }
@@ -115,7 +130,7 @@ package final class Evaluator: Sendable {
     backend.prepare()
     plan.run(
       arguments: arguments, outputs: outputs.map(\.pointer),
-      arena: arena.reserve(plan.arenaBytes, backend: backend))
+      arena: arena.reserve(plan.arenaBytes, backend: backend), timed: timed)
     commit(request, outputs, keepsGraph: keepsGraph)
   }
 

@@ -13,8 +13,8 @@ import Synchronization
 ///
 /// The kernels' thread pool belongs to the thread that enters it: a second one in the process would make the pools
 /// fight for the cores, and halve the speed of both.
-final class EvaluationThread: @unchecked Sendable {
-  static let shared = EvaluationThread()
+package final class EvaluationThread: @unchecked Sendable {
+  package static let shared = EvaluationThread()
 
   private var mutex = pthread_mutex_t()
   private var wake = pthread_cond_t()
@@ -45,7 +45,7 @@ final class EvaluationThread: @unchecked Sendable {
   }
 
   /// Runs `body` on the thread and waits; runs it here when this is the thread.
-  func run<R>(_ body: () -> R) -> R {
+  package func run<R>(_ body: () -> R) -> R {
     if pthread_equal(pthread_self(), thread) != 0 { return body() }
     var result: R?
     withoutActuallyEscaping({ result = body() }) { escapable in

@@ -41,6 +41,18 @@ package final class Plan: Sendable {
   package var flops: Double { steps.reduce(0) { $0 + $1.flops } }
   package var bytesMoved: Int { steps.reduce(0) { $0 + $1.bytesMoved } }
 
+  /// What any plan for this graph reads and writes: each argument once, and each result.
+  package var operandBytes: Int {
+    var arguments: [Int: Int] = [:]
+    for step in steps {
+      for (operand, place) in zip(step.inputs, step.places) {
+        guard case .argument(let index, _) = place else { continue }
+        arguments[index] = max(arguments[index] ?? 0, operand.spec.byteCount)
+      }
+    }
+    return arguments.values.reduce(0, +) + outputSpecs.reduce(0) { $0 + $1.byteCount }
+  }
+
   init(_ graph: Graph, backend: some Backend, verifying: Bool, without excluded: Fusions = []) {
     let laidOut = compile(graph, for: backend, verifying: verifying, without: excluded)
     let graph = laidOut.graph
@@ -79,9 +91,12 @@ package final class Plan: Sendable {
         byteCounts[output] = graph.specs[output].byteCount
       }
       let specs = inputs.map(\.spec)
-      // Only an operand that is read exactly as it lies may be overwritten.
+      // Only an operand that is read exactly as it lies, and once, may be overwritten.
+      let bases = instruction.inputs.map(laidOut.base)
       let pairs = backend.inPlace(instruction.op, specs).compactMap { pair -> (output: Int, input: Int)? in
-        guard laidOut.views[instruction.inputs[pair.input]] == nil else { return nil }
+        guard laidOut.views[instruction.inputs[pair.input]] == nil,
+          bases.filter({ $0 == bases[pair.input] }).count == 1
+        else { return nil }
         return (instruction.outputs[pair.output], instruction.inputs[pair.input])
       }
       return MemoryPlan.Step(
@@ -145,14 +160,15 @@ package final class Plan: Sendable {
     }
   }
 
-  /// Runs the kernels; on the evaluation thread.
+  /// Runs the kernels; on the evaluation thread. `timed` hears the seconds that each step took.
   func run(
-    arguments: [UnsafeMutableRawPointer], outputs: [UnsafeMutableRawPointer], arena: UnsafeMutableRawPointer
+    arguments: [UnsafeMutableRawPointer], outputs: [UnsafeMutableRawPointer], arena: UnsafeMutableRawPointer,
+    timed: ((_ step: Int, _ seconds: Double) -> Void)? = nil
   ) {
     withUnsafeTemporaryAllocation(of: UnsafeMutableRawPointer.self, capacity: max(placeCount, 1)) {
       pointers in
       var next = pointers.baseAddress!
-      for step in steps {
+      for (index, step) in steps.enumerated() {
         let first = next
         for place in step.places {
           let address =
@@ -165,7 +181,13 @@ package final class Plan: Sendable {
           next.initialize(to: address)
           next += 1
         }
+        guard let timed else {
+          step.kernel.body(UnsafePointer(first))
+          continue
+        }
+        let start = ContinuousClock.now
         step.kernel.body(UnsafePointer(first))
+        timed(index, (ContinuousClock.now - start) / .seconds(1))
       }
     }
   }

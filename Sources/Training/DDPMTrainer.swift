@@ -121,7 +121,7 @@ public final class DDPMTrainer {
         step: state.step, loss: loss, gradientNorm: norm, learningRate: rate(state.step - 1),
         imagesPerSecond: perSecond)
       if configuration.sampleEvery > 0, state.step % configuration.sampleEvery == 0 {
-        try drawSamples(log)
+        try drawSamples(log, shouldStop: shouldStop)
         speed.pause()
       }
       if state.step % configuration.checkpointEvery == 0, state.step < configuration.steps {
@@ -192,7 +192,8 @@ public final class DDPMTrainer {
     try log.synchronize()
   }
 
-  private func drawSamples(_ log: RunLog) throws {
+  /// Draws a few pictures into the log; none when training should stop meanwhile.
+  private func drawSamples(_ log: RunLog, shouldStop: () -> Bool) throws {
     var options = SamplingOptions()
     options.count = 16
     options.batchSize = 16
@@ -201,7 +202,8 @@ public final class DDPMTrainer {
     options.precision = configuration.precision.autocast
     options.size = ImageSize(dataset.size)
     let pipeline = DDPMPipeline(unet: state.averaged, diffusion: configuration.diffusion)
-    let samples = pixelBytes(try pipeline.sample(options))
+    let samples = pixelBytes(try pipeline.sample(options) { _ in !shouldStop() })
+    guard !samples.isEmpty else { return }
     let picture = ImageGrid(columns: 4).picture(
       ofBatch: samples, height: dataset.size, width: dataset.size, channels: dataset.channels)
     try picture.writePNG(to: run.samplesPath + "/step-\(state.step).png")

@@ -11,15 +11,15 @@ public struct RunConfiguration: Sendable, Equatable {
   /// Height and width of the pictures; the data's own size when nil.
   public var imageSize: Int? = nil
   public var steps = 100_000
-  public var batchSize = 64
-  public var learningRate = 4e-4
+  public var batchSize = 32
+  public var learningRate = 1e-3
   /// Steps of linear warm-up.
   public var warmup = 200
   public var precision = Precision.float32
-  public var prediction = Prediction.epsilon
+  public var prediction = Prediction.v
   public var variance = DDPMSampler.Variance.fixedSmall
   public var timesteps = 1000
-  public var schedule = NoiseSchedule.Kind.linear
+  public var schedule = NoiseSchedule.Kind.cosine
   public var betaStart = 1e-4, betaEnd = 0.02
   public var loss = TrainingLoss.Distance.mse
   /// gamma of the min-SNR weighting; nil weights all timesteps alike.
@@ -147,7 +147,7 @@ extension RunConfiguration {
     model.sample_size = ImageSize(size)
     (model.in_channels, model.out_channels) = (channels, channels)
     model.block_out_channels = [32, 64, 128]
-    model.layers_per_block = 2
+    model.layers_per_block = 1
     model.down_block_types = [.plain, .plain, .attention]
     model.up_block_types = [.attention, .plain, .plain]
     model.attention_head_dim = nil

@@ -81,7 +81,7 @@ extension CommandLineTests {
       // Weights stay float32, and differ from those that float32 arithmetic gives.
       let file = try SafetensorsFile(path: place("run/checkpoints/step-8/model.safetensors"))
       #expect(file.names.allSatisfy { file[$0]?.dtype == .float32 })
-      try place.train("exact")
+      try place.train("exact", "--precision", "float32")
       #expect(
         try place.read("run/checkpoints/step-8/model.safetensors")
           != place.read("exact/checkpoints/step-8/model.safetensors"))

@@ -91,32 +91,6 @@ private struct PoolCase {
     }
   }
 
-  @Test func nearestUpsampling() {
-    var random = Seeded(93)
-    for (n, h, w, c, factor) in [(2, 3, 4, 5, 2), (1, 1, 1, 130, 3), (1, 5, 2, 16, 1), (0, 2, 2, 2, 2)] {
-      for type in [KK_F32, KK_BF16] {
-        let x = Storage(random.values(n * h * w * c), type)
-        let dy = Storage(random.values(n * h * w * c * factor * factor), type)
-        let y = Storage(type, count: dy.count), dx = Storage(type, count: x.count)
-        kernels {
-          kk_upsample_nearest_forward(
-            Int64(n), Int64(h), Int64(w), Int64(c), Int64(factor), type, x.data, y.data)
-          kk_upsample_nearest_backward(
-            Int64(n), Int64(h), Int64(w), Int64(c), Int64(factor), type, dy.data, dx.data)
-        }
-        var gradient = [Double](repeating: 0, count: x.count)
-        var expected: [Double] = []
-        for (o, i) in indices([n, h * factor, w * factor, c]).enumerated() {
-          let from = ((i[0] * h + i[1] / factor) * w + i[2] / factor) * c + i[3]
-          expected.append(x.get(from))
-          gradient[from] += dy.get(o)
-        }
-        #expect(y.values == expected)
-        expectClose(dx.values, gradient, relative: type.epsilon, absolute: 1e-6)
-      }
-    }
-  }
-
   @Test func probesMeasureSomething() {
     var gflops = 0.0, bandwidth = 0.0
     kernels {

@@ -4,7 +4,9 @@ import KalsaeRuntime
 import KalsaeTensors
 
 /// Traps when a kernel reports an index outside its axis.
-private func checkIndices(_ bad: Int64, _ name: String, _ indices: UnsafeRawPointer, _ dtype: DType, _ n: Int64) {
+private func checkIndices(
+  _ bad: Int64, _ name: String, _ indices: UnsafeRawPointer, _ dtype: DType, _ n: Int64
+) {
   guard bad >= 0 else { return }
   let value =
     dtype == .int32

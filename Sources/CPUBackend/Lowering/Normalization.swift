@@ -6,15 +6,19 @@ import KalsaeTensors
 extension GroupNormalization: CPUComposite {
   func isClaimed(_ inputs: [Spec]) -> Bool {
     isKernelAffine(inputs[0], inputs[1], inputs[2]) && (activation == nil || activation == .silu)
+      && inputs.dropFirst(3).allSatisfy(isKernelType)
   }
 
   func lowered(_ inputs: [Operand], _ outputs: [Operand]) -> Kernel {
     let norm = GroupNormKernel(
-      inputs[0], inputs[1], groups: groups, silu: activation == .silu, epsilon: epsilon)
+      inputs[0], inputs[1], groups: groups, silu: activation == .silu, epsilon: epsilon,
+      inputBias: hasInputBias ? inputs[3] : nil)
+    let hasInputBias = hasInputBias, first = inputs.count
     return Kernel("group norm") { p in
-      norm.with(gamma: p[1], beta: p[2]) {
+      norm.with(gamma: p[1], beta: p[2], inputBias: hasInputBias ? p[3] : nil) {
         kk_group_norm_forward(
-          $0, p[0], p[3], p[4].assumingMemoryBound(to: Float.self), p[5].assumingMemoryBound(to: Float.self))
+          $0, p[0], p[first], p[first + 1].assumingMemoryBound(to: Float.self),
+          p[first + 2].assumingMemoryBound(to: Float.self))
       }
     }
   }
@@ -23,20 +27,23 @@ extension GroupNormalization: CPUComposite {
 extension GroupNormGradient: CPUComposite {
   func isClaimed(_ inputs: [Spec]) -> Bool {
     isKernelAffine(inputs[1], inputs[4], inputs[5]) && inputs[4].dtype == .float32
-      && (activation == nil || activation == .silu)
+      && (activation == nil || activation == .silu) && inputs.dropFirst(6).allSatisfy(isKernelType)
   }
 
   func lowered(_ inputs: [Operand], _ outputs: [Operand]) -> Kernel {
-    let norm = GroupNormKernel(inputs[1], inputs[4], groups: groups, silu: activation == .silu, epsilon: 0)
+    let norm = GroupNormKernel(
+      inputs[1], inputs[4], groups: groups, silu: activation == .silu, epsilon: 0,
+      inputBias: hasInputBias ? inputs[6] : nil)
+    let hasInputBias = hasInputBias, hasResidual = hasResidual, first = inputs.count
     return Kernel("group norm gradient") { p in
       var gradients = kk_group_norm_gradients()
-      gradients.dgamma = p[7].assumingMemoryBound(to: Float.self)
-      gradients.dbeta = p[8].assumingMemoryBound(to: Float.self)
-      norm.with(gamma: p[4], beta: p[5]) {
+      gradients.dgamma = p[first + 1].assumingMemoryBound(to: Float.self)
+      gradients.dbeta = p[first + 2].assumingMemoryBound(to: Float.self)
+      gradients.dinput = p[first + 3].assumingMemoryBound(to: Float.self)
+      norm.with(gamma: p[4], beta: p[5], inputBias: hasInputBias ? p[6] : nil) {
         kk_group_norm_backward(
           $0, p[1], p[2].assumingMemoryBound(to: Float.self), p[3].assumingMemoryBound(to: Float.self), p[0],
-          nil,
-          p[6], &gradients)
+          hasResidual ? UnsafeRawPointer(p[first - 1]) : nil, p[first], &gradients)
       }
     }
   }
@@ -45,27 +52,32 @@ extension GroupNormGradient: CPUComposite {
 /// x (N, ..., C) as the kernel wants it.
 private struct GroupNormKernel: Sendable {
   let samples: Int64, pixels: Int64, channels: Int64, groups: Int64
-  let type: kk_dtype, affineType: kk_dtype
+  let type: kk_dtype, affineType: kk_dtype, inputBiasType: kk_dtype
   let epsilon: Float, silu: Bool
 
-  init(_ x: Operand, _ weight: Operand, groups: Int, silu: Bool, epsilon: Double) {
+  init(
+    _ x: Operand, _ weight: Operand, groups: Int, silu: Bool, epsilon: Double, inputBias: Operand?
+  ) {
     samples = Int64(x.shape[0])
     channels = Int64(x.shape[-1])
     pixels = Int64(x.shape.dimensions.dropFirst().dropLast().reduce(1, *))
     self.groups = Int64(groups)
     type = x.dtype.kernelType
     affineType = weight.dtype.kernelType
+    inputBiasType = inputBias?.dtype.kernelType ?? KK_F32
     self.epsilon = Float(epsilon)
     self.silu = silu
   }
 
   func with(
-    gamma: UnsafeRawPointer, beta: UnsafeRawPointer, _ body: (UnsafePointer<kk_group_norm>) -> Void
+    gamma: UnsafeRawPointer, beta: UnsafeRawPointer, inputBias: UnsafeMutableRawPointer?,
+    _ body: (UnsafePointer<kk_group_norm>) -> Void
   ) {
     var norm = kk_group_norm()
     (norm.samples, norm.pixels, norm.channels, norm.groups) = (samples, pixels, channels, groups)
-    (norm.type, norm.affine_type) = (type, affineType)
+    (norm.type, norm.affine_type, norm.modulation_type) = (type, affineType, inputBiasType)
     (norm.gamma, norm.beta) = (gamma, beta)
+    (norm.input_bias, norm.input_bias_stride) = (UnsafeRawPointer(inputBias), channels)
     (norm.epsilon, norm.silu) = (epsilon, silu)
     body(&norm)
   }
@@ -73,10 +85,10 @@ private struct GroupNormKernel: Sendable {
 
 /// Whether the kernels take x with these parameters.
 private func isKernelAffine(_ x: Spec, _ weight: Spec, _ bias: Spec) -> Bool {
-  func isKernelType(_ dtype: DType) -> Bool { dtype == .float32 || dtype == .bfloat16 }
-  return isKernelType(x.dtype) && isKernelType(weight.dtype) && weight.dtype == bias.dtype
-    && x.shape.count > 0
+  isKernelType(x) && isKernelType(weight) && weight.dtype == bias.dtype && x.shape.count > 0
 }
+
+private func isKernelType(_ x: Spec) -> Bool { x.dtype == .float32 || x.dtype == .bfloat16 }
 
 extension LayerNormalization: CPUComposite {
   func isClaimed(_ inputs: [Spec]) -> Bool { isKernelAffine(inputs[0], inputs[1], inputs[2]) }

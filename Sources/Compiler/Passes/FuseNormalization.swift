@@ -33,12 +33,13 @@ package func fuseNormalization(_ graph: Graph) -> Graph {
     }
     guard gradients.allSatisfy({ $0 != nil }) else { continue }
     result.instructions[index].op = GroupNormalization(
-      groups: norm.groups, epsilon: norm.epsilon, activation: activation)
+      groups: norm.groups, epsilon: norm.epsilon, activation: activation, hasInputBias: norm.hasInputBias)
     replacements[graph.instructions[forward[0]].outputs[0]] = normalized
     dropped.insert(forward[0])
     for case let gradient? in gradients {
       dropped.insert(gradient.activation)
-      result.instructions[gradient.norm].op = GroupNormGradient(groups: norm.groups, activation: activation)
+      result.instructions[gradient.norm].op = GroupNormGradient(
+        groups: norm.groups, activation: activation, hasInputBias: norm.hasInputBias)
       result.instructions[gradient.norm].inputs[0] = graph.instructions[gradient.activation].inputs[1]
     }
   }

@@ -31,7 +31,7 @@ package func simplify(_ graph: Graph) -> Graph {
     result.instructions.append(instruction)
   }
   result.outputs = graph.outputs.map { alias[$0] ?? $0 }
-  widenProducts(&result)
+  widenResults(&result)
   result.removeDeadInstructions()
   return result
 }
@@ -103,8 +103,8 @@ private func shorten(
   }
 }
 
-/// A product of bfloat16 operands that is only wanted in float32 is stored unrounded.
-private func widenProducts(_ graph: inout Graph) {
+/// A product or sum of bfloat16 numbers that is only wanted in float32 is stored unrounded.
+private func widenResults(_ graph: inout Graph) {
   let users = graph.users(), producers = graph.producers()
   let wanted = Set(graph.outputs)
   for index in graph.instructions.indices {
@@ -118,6 +118,8 @@ private func widenProducts(_ graph: inout Graph) {
     case is MatMul: widened = MatMul(result: .float32)
     case let op as ConvolutionWeightGradient:
       widened = ConvolutionWeightGradient(op.geometry, kernel: op.kernel, result: .float32)
+    case let op as Reduce where op.kind == .sum:
+      widened = Reduce(kind: .sum, axes: op.axes, result: .float32)
     default: continue
     }
     // The product takes over the cast's value; the cast is left without readers.

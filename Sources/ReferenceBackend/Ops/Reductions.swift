@@ -9,7 +9,7 @@ extension Reduce: ReferenceOp {
     let values = shape.offsets(strides: kept.map { strides[$0] }).map { first in
       combined(window.lazy.map { x.values[first + $0] })
     }
-    return [NDArray(shape, x.dtype, values)]
+    return [NDArray(shape, result ?? x.dtype, values)]
   }
 
   private func combined(_ values: some Sequence<Double>) -> Double {

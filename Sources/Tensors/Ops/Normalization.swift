@@ -2,14 +2,19 @@
 ///
 /// x (N, ..., C), weight and bias (C) -> y, and the statistics mean and 1/sqrt(var + epsilon), (N, groups) float32.
 /// Statistics are taken for each sample over all positions and the C / groups channels of a group, in float32.
+/// With `hasInputBias` a fourth operand (N, C) is first added to x at all positions.
 public struct GroupNormalization: CompositeOp {
   public let groups: Int, epsilon: Double
   public let activation: Activation.Kind?
+  public let hasInputBias: Bool
 
-  public init(groups: Int, epsilon: Double, activation: Activation.Kind? = nil) {
+  public init(
+    groups: Int, epsilon: Double, activation: Activation.Kind? = nil, hasInputBias: Bool = false
+  ) {
     self.groups = groups
     self.epsilon = epsilon
     self.activation = activation
+    self.hasInputBias = hasInputBias
   }
 
   public func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] {
@@ -18,20 +23,23 @@ public struct GroupNormalization: CompositeOp {
       throw ShapeError("\(x) does not divide into \(groups) groups of channels")
     }
     try checkAffine(inputs[1...2], channels: x.shape[-1])
+    if hasInputBias { try checkInputBias(inputs[3], x) }
     let statistics = Spec([x.shape[0], groups], .float32)
     return [x, statistics, statistics]
   }
 
   public func vjp(_ cotangents: [Tensor?], inputs: [Tensor], outputs: [Tensor]) -> [Tensor?] {
     guard cotangents[1] == nil, cotangents[2] == nil else { return decompositionVJP(cotangents, inputs) }
-    guard let dy = cotangents[0] else { return [nil, nil, nil] }
-    let op = GroupNormGradient(groups: groups, activation: activation)
-    return apply(op, [dy, inputs[0], outputs[1], outputs[2], inputs[1], inputs[2]])
+    guard let dy = cotangents[0] else { return inputs.map { _ in nil } }
+    let op = GroupNormGradient(groups: groups, activation: activation, hasInputBias: hasInputBias)
+    let gradients = apply(
+      op, [dy, inputs[0], outputs[1], outputs[2], inputs[1], inputs[2]] + inputs.dropFirst(3))
+    return gradients.prefix(3) + inputs.dropFirst(3).map { gradients[3].cast(to: $0.dtype) }
   }
 
   public func decomposed(_ inputs: [Tensor]) -> [Tensor] {
     let x = inputs[0]
-    let grouped = inGroups(x.cast(to: .float32), groups)
+    let grouped = inGroups(biased(x, hasInputBias ? inputs[3] : nil), groups)
     let mean = grouped.mean([1, 3], keepingAxes: true)
     let rstd = rsqrt(square(grouped - mean).mean([1, 3], keepingAxes: true) + epsilon)
     let normal = ((grouped - mean) * rstd).reshaped(x.shape)
@@ -41,37 +49,64 @@ public struct GroupNormalization: CompositeOp {
   }
 }
 
-/// The gradient of `GroupNormalization`: inputs dy, x, mean, rstd, weight, bias -> dx, dweight, dbias.
+/// The gradient of `GroupNormalization`: inputs dy, x, mean, rstd, weight, bias -> dx, dweight, dbias, dinput.
 ///
 /// With n the normalised x, g = f'(n weight + bias) dy weight and means over a group:
-/// dx = rstd (g - mean(g) - n mean(g n)).
+/// dx = rstd (g - mean(g) - n mean(g n)). dinput (N, C) float32 is its sum over all positions, the gradient of the
+/// input bias. Where they are present, the input bias follows the operands, then a residual (as x) that is added to dx.
 public struct GroupNormGradient: CompositeOp {
   public let groups: Int
   public let activation: Activation.Kind?
+  public let hasInputBias: Bool, hasResidual: Bool
 
-  public init(groups: Int, activation: Activation.Kind?) {
+  public init(
+    groups: Int, activation: Activation.Kind?, hasInputBias: Bool = false, hasResidual: Bool = false
+  ) {
     self.groups = groups
     self.activation = activation
+    self.hasInputBias = hasInputBias
+    self.hasResidual = hasResidual
   }
 
-  public func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] { [inputs[1], inputs[4], inputs[5]] }
+  public func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] {
+    let x = inputs[1]
+    if hasInputBias { try checkInputBias(inputs[6], x) }
+    if hasResidual, inputs.last! != x { throw ShapeError("a residual \(inputs.last!) for \(x)") }
+    return [x, inputs[4], inputs[5], Spec([x.shape[0], x.shape[-1]], .float32)]
+  }
 
   public func decomposed(_ inputs: [Tensor]) -> [Tensor] {
     let x = inputs[1], shape = x.shape
     let weight = inputs[4].cast(to: .float32), bias = inputs[5].cast(to: .float32)
     let mean = inputs[2].reshaped(-1, 1, groups, 1), rstd = inputs[3].reshaped(-1, 1, groups, 1)
-    let normal = (inGroups(x.cast(to: .float32), groups) - mean) * rstd
+    let normal = (inGroups(biased(x, hasInputBias ? inputs[6] : nil), groups) - mean) * rstd
     let n = normal.reshaped(shape)
     var dz = inputs[0].cast(to: .float32)
     if let activation { dz = Tensor(ActivationGradient(activation), n * weight + bias, dz) }
     let g = inGroups(dz * weight, groups)
-    let dx =
+    let throughNorm =
       rstd * (g - g.mean([1, 3], keepingAxes: true) - normal * (g * normal).mean([1, 3], keepingAxes: true))
+    let dx = throughNorm.reshaped(shape)
     let positions = Array(0..<shape.rank - 1)
     return [
-      dx.reshaped(shape).cast(to: x.dtype), (dz * n).sum(positions).cast(to: inputs[4].dtype),
-      dz.sum(positions).cast(to: inputs[5].dtype),
+      (hasResidual ? dx + inputs.last!.cast(to: .float32) : dx).cast(to: x.dtype),
+      (dz * n).sum(positions).cast(to: inputs[4].dtype), dz.sum(positions).cast(to: inputs[5].dtype),
+      dx.sum(Array(positions.dropFirst())),
     ]
+  }
+}
+
+/// x (N, ..., C) in float32, plus a bias (N, C) at all positions.
+private func biased(_ x: Tensor, _ bias: Tensor?) -> Tensor {
+  guard let bias else { return x.cast(to: .float32) }
+  let ones = [Int](repeating: 1, count: x.rank - 2)
+  return x.cast(to: .float32)
+    + bias.cast(to: .float32).reshaped(Shape([x.shape[0]] + ones + [x.shape[-1]]))
+}
+
+private func checkInputBias(_ bias: Spec, _ x: Spec) throws(ShapeError) {
+  guard bias.shape == [x.shape[0], x.shape[-1]], bias.dtype.isFloatingPoint else {
+    throw ShapeError("the input bias must be (\(x.shape[0]), \(x.shape[-1])), not \(bias)")
   }
 }
 

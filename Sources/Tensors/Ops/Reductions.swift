@@ -4,10 +4,13 @@ public struct Reduce: Op {
   public let kind: Kind
   /// Ascending, from the front.
   public let axes: [Int]
+  /// float32 when the sums of bfloat16 numbers are wanted unrounded.
+  public let result: DType?
 
-  public init(kind: Kind, axes: [Int]) {
+  public init(kind: Kind, axes: [Int], result: DType? = nil) {
     self.kind = kind
     self.axes = axes
+    self.result = result
   }
 
   public func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] {
@@ -19,12 +22,12 @@ public struct Reduce: Op {
       }
     }
     let kept = shape.dimensions.indices.filter { !axes.contains($0) }
-    return [Spec(Shape(kept.map { shape.dimensions[$0] }), inputs[0].dtype)]
+    return [Spec(Shape(kept.map { shape.dimensions[$0] }), result ?? inputs[0].dtype)]
   }
 
   public func vjp(_ cotangents: [Tensor?], inputs: [Tensor], outputs: [Tensor]) -> [Tensor?] {
-    guard let dy = cotangents[0] else { return [nil] }
     let x = inputs[0]
+    guard let dy = cotangents[0]?.cast(to: x.dtype) else { return [nil] }
     let kept = Shape(x.shape.dimensions.enumerated().map { axes.contains($0.offset) ? 1 : $0.element })
     let dyKept = dy.reshaped(kept), yKept = outputs[0].reshaped(kept)
     switch kind {

@@ -11,7 +11,8 @@ extension OpCatalog {
     ]
     return shapes.flatMap { shape, groups -> [OpCase] in
       let c = shape[-1], statistics: Shape = [shape[0], groups]
-      return [
+      let inputBias = Sample([shape[0], c], .uniform(-0.3, 0.3))
+      let plain = [
         OpCase(
           GroupNormalization(groups: groups, epsilon: 1e-5, activation: activation),
           "\(shape) in \(groups)\(suffix)",
@@ -21,6 +22,22 @@ extension OpCatalog {
           [
             Sample(shape, .normal), Sample(shape, .normal), Sample(statistics, .float32, .normal),
             Sample(statistics, .float32, .uniform(0.3, 2)), .normal(c), .normal(c),
+          ]),
+      ]
+      // Other activations are decomposed, with these operands as without.
+      guard activation == nil || activation == .silu else { return plain }
+      return plain + [
+        OpCase(
+          GroupNormalization(groups: groups, epsilon: 1e-5, activation: activation, hasInputBias: true),
+          "\(shape) in \(groups) with input bias\(suffix)",
+          [Sample(shape, .normal), .normal(c), .normal(c), inputBias]),
+        OpCase(
+          GroupNormGradient(groups: groups, activation: activation, hasInputBias: true, hasResidual: true),
+          "\(shape) in \(groups) with input bias and residual\(suffix)",
+          [
+            Sample(shape, .normal), Sample(shape, .normal), Sample(statistics, .float32, .normal),
+            Sample(statistics, .float32, .uniform(0.3, 2)), .normal(c), .normal(c), inputBias,
+            Sample(shape, .normal),
           ]),
       ]
     }

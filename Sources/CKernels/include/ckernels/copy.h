@@ -26,9 +26,6 @@ void kk_pad(
 void kk_concatenate(
     void *dst, int64_t outer, int32_t count, const void *const *sources, const int64_t *bytes);
 
-/// The inverse of kk_concatenate: cuts src (outer, sum of bytes) into `count` dense arrays (outer, bytes[k]).
-void kk_split(void *const *dsts, int64_t outer, int32_t count, const void *src, const int64_t *bytes);
-
 /// dst = src with the order of the elements reversed along every axis d whose flag is set; both dense.
 void kk_reverse(
     int32_t rank, const int64_t *shape, const bool *reversed, void *dst, const void *src, kk_dtype type);

@@ -1,4 +1,4 @@
-// Pooling and nearest resampling of dense (samples, height, width, channels), KK_F32 or KK_BF16, sums in f32.
+// Pooling of dense (samples, height, width, channels), KK_F32 or KK_BF16, sums in f32.
 #pragma once
 #include "types.h"
 
@@ -25,16 +25,6 @@ void kk_max_pool_forward(const kk_pool *pool, const void *x, void *y);
 
 /// The gradient of a window goes to its first maximum in row-major order.
 void kk_max_pool_backward(const kk_pool *pool, const void *x, const void *dy, void *dx);
-
-/// y[n, i, j, c] = x[n, i / factor, j / factor, c]; x (samples, height, width, channels).
-void kk_upsample_nearest_forward(
-    int64_t samples, int64_t height, int64_t width, int64_t channels, int64_t factor, kk_dtype type,
-    const void *x, void *y);
-
-/// dx = sums of dy over factor x factor pixels.
-void kk_upsample_nearest_backward(
-    int64_t samples, int64_t height, int64_t width, int64_t channels, int64_t factor, kk_dtype type,
-    const void *dy, void *dx);
 
 #ifdef __cplusplus
 }
