@@ -2,7 +2,7 @@
 PREFIX ?= /usr/local
 DEMO := runs/demo
 # Steps of the demo: about two minutes on two cores.
-DEMO_STEPS ?= 400
+DEMO_STEPS ?= 1000
 KALSAE := .build/release/kalsae
 PACKAGES := libdnnl-dev libpng-dev libturbojpeg0-dev zlib1g-dev pkg-config
 DATA_PACKAGE := dataset-fashion-mnist

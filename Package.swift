@@ -108,7 +108,7 @@ let package = Package(
     tests("Diffusion", ["Kalsae"]),
     tests("Checkpoints", ["Kalsae"]),
     tests("Data", ["Kalsae"]),
-    tests("Models", ["Kalsae"]),
+    tests("Models", ["Kalsae"] + own("Measurement")),
     tests("Training", ["Kalsae"]),
     tests("CommandLine", ["Kalsae", "KalsaeCommandLine"]),
     tests("Package", ["Kalsae", "KalsaeCommandLine"]),
