@@ -42,6 +42,7 @@ package struct CPUBackend: Backend {
     case is any ElementwiseOp: layout.shape.rank <= Int(KK_MAX_DIMS)
     case is Copy, is Concatenate: layout.shape.rank <= Int(KK_MAX_DIMS)
     case is Reduce: layout.shape.rank <= Int(KK_MAX_DIMS)
+    case is UpdateSlice: index == 1 && layout.shape.rank <= Int(KK_MAX_DIMS)
     case is MatMul, is FusedMatMul: index < 2 && layout.isMatrixView && inputs[index].dtype != .float16
     default: false
     }

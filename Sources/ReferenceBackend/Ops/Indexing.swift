@@ -73,6 +73,23 @@ private func place(_ index: Double, in extent: Int, _ op: String) -> Int {
   return place
 }
 
+extension UpdateSlice: ReferenceOp {
+  public func evaluate(_ inputs: [NDArray]) -> [NDArray] {
+    var y = inputs[0]
+    let update = inputs[1], start = Int(inputs[2].values[0])
+    let (outer, extent, inner) = y.shape.around(axis)
+    let count = update.shape[axis]
+    require(
+      start >= 0 && start + count <= extent,
+      "UpdateSlice: \(count) elements from \(start) on are outside an axis of extent \(extent)")
+    for o in 0..<outer {
+      let target = (o * extent + start) * inner, source = o * count * inner
+      for i in 0..<count * inner { y.values[target + i] = update.values[source + i] }
+    }
+    return [y]
+  }
+}
+
 extension Sort: ReferenceOp {
   public func evaluate(_ inputs: [NDArray]) -> [NDArray] {
     let x = inputs[0]

@@ -102,6 +102,43 @@ private func checkAlong(_ inputs: [Spec], _ axis: Int) throws(ShapeError) {
   }
 }
 
+/// `y = x` but for `y[..., start + i, ...] = update[..., i, ...]` along `axis`.
+///
+/// Inputs: x, update (x's shape but for `axis`), and start, an int32 scalar: an input, so that one plan serves all
+/// places. The update must lie inside the axis. A slot is updated in place.
+public struct UpdateSlice: InPlaceOp {
+  public let axis: Int
+
+  public init(axis: Int) {
+    self.axis = axis
+  }
+
+  public func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] {
+    let x = inputs[0], update = inputs[1]
+    guard inputs[2] == Spec([], .int32) else {
+      throw ShapeError("the start must be an int32 scalar, not \(inputs[2])")
+    }
+    var extents = x.shape
+    if update.shape.rank == x.shape.rank { extents.dimensions[axis] = update.shape[axis] }
+    guard update == Spec(extents, x.dtype), update.shape[axis] <= x.shape[axis] else {
+      throw ShapeError("\(update) is no part of \(x) along axis \(axis)")
+    }
+    return [x]
+  }
+
+  public func aliases(inputCount: Int) -> [(output: Int, input: Int)] { [(output: 0, input: 0)] }
+
+  public func vjp(_ cotangents: [Tensor?], inputs: [Tensor], outputs: [Tensor]) -> [Tensor?] {
+    guard let dy = cotangents[0] else { return [nil, nil, nil] }
+    let update = inputs[1], start = inputs[2]
+    let places = Tensor.iota(update.shape[axis]) + start
+    return [
+      Tensor(self, dy, .zeros(update.shape, dtype: update.dtype), start), dy.gathered(places, axis: axis),
+      nil,
+    ]
+  }
+}
+
 /// The elements in order along `axis`, and their old positions (int32). Stable; NaN last.
 public struct Sort: Op {
   public let axis: Int, descending: Bool
@@ -147,6 +184,11 @@ extension Tensor {
   /// One element of `axis` for each index: `indices` has this tensor's shape but for `axis`.
   public func gathered(along axis: Int, _ indices: Tensor) -> Tensor {
     Tensor(GatherAlong(axis: shape.axis(axis, "gathered")), self, indices)
+  }
+
+  /// With `update` in place of the elements from `start` (an int32 scalar) on along `axis`.
+  public func updated(_ update: Tensor, at start: Tensor, axis: Int) -> Tensor {
+    Tensor(UpdateSlice(axis: shape.axis(axis, "updated")), self, update, start)
   }
 
   /// Adds these slices at `indices` of `axis` of a zero tensor whose axis has `extent`.

@@ -31,6 +31,18 @@ extension OpCatalog {
         ScatterAddAlong(axis: 1, extent: 3), "middle axis",
         [.normal(2, 5, 4), .integers(0..<3, 2, 5, 4, dtype: .int64)]),
 
+      OpCase(UpdateSlice(axis: 0), "first axis", [.normal(5, 3), .normal(2, 3), .scalar(3, .int32)]),
+      OpCase(
+        UpdateSlice(axis: 2), "inner axis", [.normal(2, 3, 7, 4), .normal(2, 3, 1, 4), .scalar(5, .int32)]),
+      OpCase(UpdateSlice(axis: 1), "last axis", [.normal(3, 5), .normal(3, 4), .scalar(0, .int32)]),
+      OpCase(UpdateSlice(axis: 0), "everything", [.normal(4), .normal(4), .scalar(0, .int32)]),
+      OpCase(UpdateSlice(axis: 0), "nothing", [.normal(4), .normal(0), .scalar(4, .int32)]),
+      OpCase(
+        UpdateSlice(axis: 0), "of int32", [.integers(0..<9, 5), .integers(0..<9, 2), .scalar(1, .int32)]),
+      OpCase(function: "updated with a view", [.normal(2, 5, 3), .normal(2, 3, 2), .scalar(2, .int32)]) {
+        [$0[0].updated($0[1].mT, at: $0[2], axis: 1)]
+      },
+
       OpCase(Iota(shape: [7], axis: 0, dtype: .int32), "int32", []),
       OpCase(Iota(shape: [3, 5], axis: 0, dtype: .float32), "rows", []),
       OpCase(Iota(shape: [2, 3, 5], axis: 1, dtype: .bfloat16), "middle axis", []),
