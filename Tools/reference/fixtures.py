@@ -56,3 +56,19 @@ def relative_error(a, b):
     """max |a - b| / max |b|: the measure the tests use for a whole tensor."""
     a, b = a.double(), b.double()
     return ((a - b).abs().max() / b.abs().max().clamp_min(1e-30)).item()
+
+
+def check(name, tensors, exact, may_vanish):
+    """The fixture must be well-conditioned: float32 within 2e-5 of float64, or 1e-4 would test luck.
+
+    Returns the gradients that are zero whatever the weights, and in float32 only rounding: a constant added
+    to every key changes no softmax. Only names that end with `may_vanish` (a string or several) may be so.
+    """
+    largest = max(t.abs().max().item() for key, t in exact.items() if key.startswith("grad"))
+    zero = [key for key, t in exact.items() if key.startswith("grad.") and t.abs().max() < 1e-9 * largest]
+    errors = {key: relative_error(tensors[key], exact[key]) for key in tensors if key not in zero}
+    worst = max(errors, key=errors.get)
+    print(f"{name}: float32 within {errors[worst]:.1e} of float64 ({worst}); zero: {len(zero)}")
+    if errors[worst] > 2e-5 or any(not key.endswith(may_vanish) for key in zero):
+        raise SystemExit(f"{name}: a poor fixture: error {errors[worst]}, zero gradients {zero}")
+    return zero

@@ -1,20 +1,73 @@
 import KalsaeTensors
 
-/// `softmax(q k^T / sqrt(D)) v` of each of `heads` equal parts of the last axis (Vaswani et al. 2017, section 3.2.2).
+/// `softmax(q k^T / sqrt(D)) v` of each of `heads` equal parts of the last axis (Vaswani et al. 2017, section 3.2.2;
+/// "Formal Algorithms for Transformers", algorithm 5 without its projections).
 ///
-/// q (B, T, heads D), k and v (B, S, heads D) -> (B, T, heads D); the mask as in `attention`.
+/// q (B, T, heads D), k and v (B, S, heads D) -> (B, T, heads D); the mask as in `attention`. With fewer
+/// `keyValueHeads`, k and v are (B, S, keyValueHeads D) and each of their heads serves a group of query heads
+/// (arXiv 2305.13245). `rotary` turns q and k by their positions. With a `cache`, k and v are appended to it and the
+/// queries attend to everything in it, causally. `dropout` acts on the attention map in training mode.
 public func multiHeadAttention(
-  _ q: Tensor, _ k: Tensor, _ v: Tensor, heads: Int, mask: Tensor? = nil, isCausal: Bool = false
+  _ q: Tensor, _ k: Tensor, _ v: Tensor, heads: Int, keyValueHeads: Int? = nil, mask: Tensor? = nil,
+  isCausal: Bool = false, scale: Double? = nil, dropout: Double = 0, rotary: RotaryEmbedding.Angles? = nil,
+  cache: KeyValueCache.Layer? = nil
 ) -> Tensor {
+  let sources = keyValueHeads ?? heads
   require(
-    heads > 0 && q.shape[-1] % heads == 0,
-    "multiHeadAttention: \(q.shape) does not divide into \(heads) heads"
-  )
-  func split(_ x: Tensor) -> Tensor {  // (B, T, heads D) -> (B, heads, T, D)
-    x.reshaped(x.shape[0], x.shape[1], heads, x.shape[2] / heads).swappingAxes(1, 2)
+    heads > 0 && sources > 0 && q.shape[-1] % heads == 0 && heads % sources == 0
+      && k.shape[-1] % sources == 0 && v.shape[-1] % sources == 0,
+    "multiHeadAttention: q \(q.shape), k \(k.shape), v \(v.shape) do not divide into \(heads) heads of queries and "
+      + "\(sources) of keys")
+  var queries = inHeads(q, heads)  // (B, heads, T, D)
+  var keys = inHeads(k, sources), values = inHeads(v, sources)  // (B, sources, S, D)
+  if let rotary { (queries, keys) = (rotary(queries), rotary(keys)) }
+  var mask = mask, isCausal = isCausal
+  if let cache {
+    let seen = cache.append(keys, values, mask: mask)
+    (keys, values, mask, isCausal) = (seen.keys, seen.values, seen.mask, seen.isCausal)
   }
-  let y = attention(split(q), split(k), split(v), mask: mask, isCausal: isCausal)
-  return y.swappingAxes(1, 2).reshaped(q.shape[0], q.shape[1], v.shape[2])  // (B, T, heads D)
+  (keys, values) = (repeated(keys, to: heads), repeated(values, to: heads))
+
+  let factor = scale ?? 1 / Double(queries.shape[-1]).squareRoot()
+  func map() -> Tensor {
+    ScaledDotProductAttention.probabilities(
+      queries, keys, mask: mask, scale: factor, isCausal: isCausal)
+  }
+  AttentionMaps.current?.record(map)
+  let mixed =
+    dropout > 0 && Mode.isTraining
+    ? matmul(KalsaeTensors.dropout(map(), probability: dropout), values)
+    : attention(queries, keys, values, mask: mask, isCausal: isCausal, scale: factor)
+  return mixed.swappingAxes(1, 2).reshaped(q.shape[0], q.shape[1], -1)  // (B, T, heads D)
+}
+
+/// (B, T, heads D) -> (B, heads, T, D).
+private func inHeads(_ x: Tensor, _ heads: Int) -> Tensor {
+  x.reshaped(x.shape[0], x.shape[1], heads, x.shape[2] / heads).swappingAxes(1, 2)
+}
+
+/// Each head of (B, sources, S, D) for a group of neighbours: (B, heads, S, D).
+private func repeated(_ x: Tensor, to heads: Int) -> Tensor {
+  let (b, sources, s, d) = (x.shape[0], x.shape[1], x.shape[2], x.shape[3])
+  guard sources != heads else { return x }
+  return x.expanded(2).broadcast(to: [b, sources, heads / sources, s, d]).reshaped(b, heads, s, d)
+}
+
+/// A mask for `attention` from one flag a token: (B, S), not 0 where there is a token -> bool (B, 1, 1, S).
+public func paddingMask(_ tokens: Tensor) -> Tensor {
+  require(tokens.rank == 2, "paddingMask: needs (B, S), not \(tokens.shape)")
+  return (tokens.dtype == .bool ? tokens : tokens .!= 0).expanded(1).expanded(1)
+}
+
+/// A mask for `attention` that allows what both allow; numbers are added, nil allows everything.
+public func joinedMasks(_ a: Tensor?, _ b: Tensor?) -> Tensor? {
+  guard let a, let b else { return a ?? b }
+  switch (a.dtype, b.dtype) {
+  case (.bool, .bool): return a .& b
+  case (.bool, _): return select(a, b, -Double.infinity)
+  case (_, .bool): return select(b, a, -Double.infinity)
+  default: return a + b
+  }
 }
 
 /// Multi-head attention of tokens (B, T, C) to themselves or to a context (B, S, E) (Vaswani et al. 2017).

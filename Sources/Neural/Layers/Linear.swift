@@ -5,12 +5,15 @@ public struct Linear: Layer {
   public let weight: Parameter
   public let bias: Parameter?
 
+  /// The bias starts as PyTorch's does when it has no initializer of its own.
   public init(
-    _ inputs: Int, _ outputs: Int, bias: Bool = true, initializer: Initializer = .layerDefault
+    _ inputs: Int, _ outputs: Int, bias: Bool = true, initializer: Initializer = .layerDefault,
+    biasInitializer: Initializer? = nil
   ) {
     let shape: Shape = [outputs, inputs]
     weight = Parameter(initializer(shape))
-    self.bias = bias ? Parameter(Initializer.biasDefault(weight: shape)([outputs])) : nil
+    let first = biasInitializer ?? .biasDefault(weight: shape)
+    self.bias = bias ? Parameter(first([outputs])) : nil
   }
 
   /// A layer on existing parameters; sharing them ties weights.
@@ -25,15 +28,27 @@ public struct Linear: Layer {
   }
 }
 
-/// A table of vectors: indices (...), int32 or int64, -> (..., features), with weight (count, features).
+/// A table of vectors: indices (...), int32 or int64, -> (..., features), with weight (count, features)
+/// ("Formal Algorithms for Transformers", arXiv 2207.09238, algorithms 1 and 2: token and positional embedding).
 public struct Embedding: Layer {
   public let weight: Parameter
+  /// The index of padding, whose vector looking it up does not train.
+  public let paddingIndex: Int?
 
   public init(
-    _ count: Int, _ features: Int, initializer: Initializer = .normal(standardDeviation: 1)
+    _ count: Int, _ features: Int, paddingIndex: Int? = nil,
+    initializer: Initializer = .normal(standardDeviation: 1)
   ) {
+    require(
+      paddingIndex.map((0..<count).contains) ?? true,
+      "Embedding: the padding index \(paddingIndex ?? 0) is not among \(count)")
     weight = Parameter(initializer([count, features]))
+    self.paddingIndex = paddingIndex
   }
 
-  public func callAsFunction(_ indices: Tensor) -> Tensor { weight.value.gathered(indices) }
+  public func callAsFunction(_ indices: Tensor) -> Tensor {
+    let vectors = weight.value.gathered(indices)
+    guard let paddingIndex else { return vectors }
+    return select((indices .== Double(paddingIndex)).expanded(-1), stopGradient(vectors), vectors)
+  }
 }

@@ -24,7 +24,8 @@ public struct GroupNorm: Layer {
   }
 }
 
-/// Layer normalisation of (..., C) over its last axis with weight and bias (C) (arXiv 1607.06450).
+/// Layer normalisation of (..., C) over its last axis with weight and bias (C) (arXiv 1607.06450; "Formal Algorithms for
+/// Transformers", algorithm 6, layer_norm).
 public struct LayerNorm: Layer {
   public let weight: Parameter
   public let bias: Parameter?

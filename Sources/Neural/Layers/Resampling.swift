@@ -32,6 +32,24 @@ public struct Upsample2d: Layer {
   }
 }
 
+/// The maximum of each window x window part, every `stride` pixels: (N, H, W, C) -> (N, H', W', C).
+public struct MaxPool2d: Layer {
+  public let window: Int, stride: Int
+
+  public init(window: Int, stride: Int) {
+    require(window > 0 && stride > 0, "MaxPool2d: a window of \(window) every \(stride)")
+    (self.window, self.stride) = (window, stride)
+  }
+
+  public func callAsFunction(_ x: Tensor) -> Tensor { maxPool2d(x, window: window, stride: stride) }
+}
+
+/// `max(x, 0)`, as an element of a sequence of layers.
+public struct ReLU: Layer {
+  public init() {}
+  public func callAsFunction(_ x: Tensor) -> Tensor { relu(x) }
+}
+
 /// The mean of each factor x factor window: (N, H, W, C) -> (N, H / factor, W / factor, C), rounded down.
 public struct Downsample2d: Layer {
   public let factor: Int

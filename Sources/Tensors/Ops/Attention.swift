@@ -61,7 +61,8 @@ public struct ScaledDotProductAttention: CompositeOp {
   }
 }
 
-/// Scaled dot-product attention over the last two axes; `scale` is 1 / sqrt(D) when nil.
+/// Scaled dot-product attention over the last two axes; `scale` is 1 / sqrt(D) when nil ("Formal Algorithms for
+/// Transformers", arXiv 2207.09238, algorithms 3 and 4: of a single query, and of a sequence, without projections).
 ///
 /// q (B, H, T, D), k and v (B, H, S, D) -> (B, H, T, D). A bool mask is true where attention is allowed; any other is
 /// added to the scores.
