@@ -12,8 +12,10 @@ import KalsaeTensors
 public struct KeyMap: Sendable, ExpressibleByDictionaryLiteral {
   private let rules: [(pattern: [Substring], replacement: [Substring]?)]
 
+  public init(dictionaryLiteral rules: (String, String?)...) { self.init(rules) }
+
   /// Traps when a right side needs more wildcards than its left side has, or others.
-  public init(dictionaryLiteral rules: (String, String?)...) {
+  public init(_ rules: [(String, String?)]) {
     self.rules = rules.map { pattern, replacement in
       let (left, right) = (Self.parts(pattern), replacement.map(Self.parts))
       require(

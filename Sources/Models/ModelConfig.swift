@@ -2,8 +2,11 @@ import KalsaeCheckpoints
 
 /// The configuration of an architecture: what its `config.json` says, each key listed once in `fields`.
 public protocol ModelConfig: Sendable {
-  /// The value of `_class_name` in the file.
-  static var className: String { get }
+  /// The key under which the file says what it configures, and the value it must have there.
+  static var identity: (key: String, name: String) { get }
+
+  /// Keys that files of this kind carry and that change nothing in the network: `finish` passes over them.
+  static var unusedKeys: Set<String> { get }
 
   /// The defaults of the library that the format comes from.
   init()
@@ -16,16 +19,19 @@ public protocol ModelConfig: Sendable {
 }
 
 extension ModelConfig {
+  public static var unusedKeys: Set<String> { [] }
+
   /// Reads a configuration; absent keys keep their defaults. Keys that begin with an underscore are notes of whoever
-  /// wrote the file, any other unknown key is an error.
+  /// wrote the file, and `unusedKeys` are passed over; any other unknown key is an error.
   public init(_ config: ConfigJSON) throws(ConfigError) {
     self.init()
-    if let name: String = try config("_class_name", or: nil), name != Self.className {
-      throw config.invalid("_class_name", "is \"\(name)\" where \"\(Self.className)\" is needed")
+    let identity = Self.identity
+    if let name: String = try config(identity.key, or: nil), name != identity.name {
+      throw config.invalid(identity.key, "is \"\(name)\" where \"\(identity.name)\" is needed")
     }
     var fields = ConfigFields(source: config)
     try self.fields(&fields)
-    try config.finish(ignoring: Set(config.object.keys.filter { $0.hasPrefix("_") }))
+    try config.finish(ignoring: Self.unusedKeys.union(config.object.keys.filter { $0.hasPrefix("_") }))
     if let problem { throw config.invalid(problem.key, problem.reason) }
   }
 
@@ -36,7 +42,7 @@ extension ModelConfig {
     do { try copy.fields(&fields) } catch {
       fatalError("writing a configuration read something: \(error)")
     }
-    fields.object["_class_name"] = .string(Self.className)
+    fields.object[Self.identity.key] = .string(Self.identity.name)
     return fields.object.sorted()
   }
 }

@@ -15,21 +15,25 @@ public struct SinusoidalEmbedding: Sendable {
   private let frequencies: Tensor
   private let features: Int
   private let cosineFirst: Bool
+  private let isInterleaved: Bool
 
-  public init(_ features: Int, cosineFirst: Bool, frequencyShift: Int) {
+  /// Sines and cosines lie in two halves or, interleaved, side by side.
+  public init(_ features: Int, cosineFirst: Bool, frequencyShift: Int, isInterleaved: Bool = false) {
     let half = features / 2
     // In float32 step by step: at t = 1000 another rounding of w_i would show in the fifth digit.
     let slope = Float(-log(10000.0))
     frequencies = Tensor(
       (0..<half).map { i in Float(exp(Double(slope * Float(i) / Float(half - frequencyShift)))) })
     (self.features, self.cosineFirst) = (features, cosineFirst)
+    self.isInterleaved = isInterleaved
   }
 
   public func callAsFunction(_ t: Tensor) -> Tensor {
     let angle = t.cast(to: .float32).expanded(1) * frequencies  // (B, n / 2)
     let parts = cosineFirst ? [cos(angle), sin(angle)] : [sin(angle), cos(angle)]
+    let joined = isInterleaved ? stacked(parts, axis: 2).flattened(from: 1) : concatenated(parts, axis: 1)
     // An odd number of features ends with a zero.
-    return concatenated(parts, axis: 1).padded(low: [0, 0], high: [0, features % 2])
+    return joined.padded(low: [0, 0], high: [0, features % 2])
   }
 }
 

@@ -2,7 +2,7 @@ import KalsaeCheckpoints
 
 /// `config.json` of diffusers' `UNet2DModel`: its keys and its defaults.
 public struct UNet2DConfig: ModelConfig, Equatable {
-  public static let className = "UNet2DModel"
+  public static let identity = (key: "_class_name", name: "UNet2DModel")
 
   public var sample_size: ImageSize? = nil
   public var in_channels = 3

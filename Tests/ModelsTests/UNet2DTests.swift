@@ -31,7 +31,7 @@ private struct Reference: Sendable, CustomTestStringConvertible {
 }
 
 /// Inputs, activations and gradients of a reference.
-private struct Golden {
+private struct UNetGolden {
   let file: SafetensorsFile
   /// Gradients that are zero in exact arithmetic.
   let zeros: Set<String>
@@ -59,13 +59,6 @@ private struct Golden {
   }
 }
 
-/// The largest difference, relative to the largest expected number.
-private func error(_ found: Tensor, _ expected: Tensor) -> Float {
-  guard found.shape == expected.shape else { return .infinity }
-  let (x, y) = (found.floats(), expected.floats())
-  return zip(x, y).map { abs($0 - $1) }.max()! / max(y.map(abs).max()!, .leastNormalMagnitude)
-}
-
 @Suite struct UNet2DTests {
   @Test(arguments: Reference.all)
   private func keysAreThoseOfTheCheckpoint(_ reference: Reference) throws {
@@ -79,7 +72,7 @@ private func error(_ found: Tensor, _ expected: Tensor) -> Float {
 
   @Test(arguments: Reference.all)
   private func outputsBlocksAndGradientsArePyTorchs(_ reference: Reference) throws {
-    let model = try reference.model(), golden = try Golden(reference), contents = model.contents
+    let model = try reference.model(), golden = try UNetGolden(reference), contents = model.contents
     let sample = try golden.activation("input.sample")
     var blocks: [(key: String, value: Tensor)] = []
     let output = model(
