@@ -8,7 +8,9 @@ struct KalsaeCommand: ParsableCommand {
     commandName: "kalsae",
     abstract: "Trains, runs and shows the inside of diffusion models and Transformers, natively.",
     version: Version.description,
-    subcommands: [Train.self, Sample.self, Export.self, Inspect.self, Bench.self, Doctor.self])
+    subcommands: [
+      Train.self, Sample.self, Forward.self, Export.self, Inspect.self, Bench.self, Doctor.self,
+    ])
 
   /// Turns errors into one clear line and exit status 1; wrong usage is 64.
   static func main() {
