@@ -149,7 +149,9 @@ public struct BertOutput: Module {
     dropout = Dropout(c.hidden_dropout_prob)
   }
 
-  func callAsFunction(_ x: Tensor, residual: Tensor) -> Tensor { LayerNorm(dropout(dense(x)) + residual) }
+  func callAsFunction(_ x: Tensor, residual: Tensor) -> Tensor {
+    LayerNorm(dropout(dense(x)).cast(to: residual.dtype) + residual)
+  }
 }
 
 /// Attention and what follows it: (B, T, C) -> (B, T, C).

@@ -152,10 +152,11 @@ public struct GPT2Block: Module {
   ) -> Tensor {
     let attended = attn(ln_1(x), mask: mask, cache: cache)
     observe("attn", attended)
-    let x = attended + x
+    // The residual stream keeps its precision, whatever autocast gives the products.
+    let x = attended.cast(to: x.dtype) + x
     let processed = mlp(ln_2(x))
     observe("mlp", processed)
-    return x + processed
+    return x + processed.cast(to: x.dtype)
   }
 }
 

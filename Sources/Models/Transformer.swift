@@ -150,7 +150,8 @@ struct Residual: Sendable {
 
   /// LayerNorm(x + part(x)), as in the paper, or x + part(LayerNorm(x)).
   func callAsFunction(_ x: Tensor, _ norm: LayerNorm, _ part: (Tensor) -> Tensor) -> Tensor {
-    normFirst ? x + dropout(part(norm(x))) : norm(x + dropout(part(x)))
+    let y = dropout(part(normFirst ? norm(x) : x)).cast(to: x.dtype)
+    return normFirst ? x + y : norm(x + y)
   }
 }
 

@@ -110,9 +110,9 @@ public struct ViTEmbeddings: Module {
   func callAsFunction(_ pixels: Tensor) -> Tensor {
     let n = pixels.shape[0], c = cls_token.shape[2]
     let patches = patch_embeddings.projection(pixels).reshaped(n, -1, c)  // (N, T - 1, C)
-    let first = cls_token.value.cast(to: patches.dtype).broadcast(to: [n, 1, c])
-    let tokens = concatenated([first, patches], axis: 1)
-    return dropout(tokens + position_embeddings.value.cast(to: tokens.dtype))
+    let first = cls_token.value.broadcast(to: [n, 1, c])
+    let tokens = concatenated([first, patches.cast(to: first.dtype)], axis: 1)
+    return dropout(tokens + position_embeddings.value)
   }
 }
 
@@ -167,10 +167,10 @@ public struct ViTLayer: Module {
   func callAsFunction(_ x: Tensor, observe: (String, Tensor) -> Void) -> Tensor {
     let attended = attention(layernorm_before(x))
     observe("attention", attended)
-    let x = dropout(attended) + x
+    let x = dropout(attended).cast(to: x.dtype) + x
     let processed = mlp(layernorm_after(x))
     observe("mlp", processed)
-    return dropout(processed) + x
+    return dropout(processed).cast(to: x.dtype) + x
   }
 }
 

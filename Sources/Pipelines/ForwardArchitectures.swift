@@ -237,18 +237,16 @@ extension ForwardModel {
           "\(inputs.file.path): 'sample' has \(sample.shape[2]) x \(sample.shape[3]) pixels; multiples of "
             + "\(c.sizeMultiple) are needed")
       }
+      let n = sample.shape[0]
       let times =
         try c.time_embedding_type == .learned
         ? inputs.indices("timestep", "N", below: c.num_train_timesteps!, "the table of timesteps")
-        : inputs.anything("timestep")
-      let time = try inputs.required(times, "timestep").cast(to: .float32)
-      guard time.shape.broadcasts(to: [sample.shape[0]]) else {
-        throw ForwardError(
-          "\(inputs.file.path): 'timestep' should be () or (\(sample.shape[0])), found \(time.shape)")
-      }
+        : inputs.perSample("timestep", n)
+      let time = try inputs.required(times, "timestep")
       var labels: Tensor?
       switch (c.class_embed_type, c.num_class_embeds) {
-      case (.timestep, _): labels = try inputs.required(inputs.anything("class_labels"), "class_labels")
+      case (.timestep, _):
+        labels = try inputs.required(inputs.perSample("class_labels", n), "class_labels").broadcast(to: [n])
       case (.identity, _):
         labels = try inputs.required(
           inputs.numbers("class_labels", "N", .exactly(c.embedding)), "class_labels")
@@ -257,7 +255,7 @@ extension ForwardModel {
           inputs.indices("class_labels", "N", below: count, "the table of classes"), "class_labels")
       case (nil, nil): break
       }
-      let output = model(channelsLast(sample), times?.dtype == .int32 ? times! : time, classLabels: labels) {
+      let output = model(channelsLast(sample), time, classLabels: labels) {
         observe($0, channelsFirst($1))
       }
       return ["sample": channelsFirst(output)]

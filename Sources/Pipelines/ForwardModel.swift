@@ -49,7 +49,7 @@ public struct ForwardModel {
   public func callAsFunction(_ inputs: SafetensorsFile, gradients: Bool = false) throws -> Result {
     var inputs = NamedInputs(inputs), result = Result()
     let outputs = try Mode.evaluation { try pass(&inputs) { result.blocks[$0] = $1 } }
-    for (name, tensor) in outputs { result.outputs[name] = tensor }
+    for (name, tensor) in outputs { result.outputs[name] = tensor.cast(to: .float32) }
     var loss: Tensor?
     for (number, output) in outputs.enumerated() {
       let name = number == 0 ? "cotangent" : "cotangent." + output.key
@@ -59,7 +59,7 @@ public struct ForwardModel {
           "\(inputs.file.path): '\(name)' should be float32 \(output.value.shape) like '\(output.key)', found "
             + "\(cotangent.dtype) \(cotangent.shape)")
       }
-      let share = (output.value * cotangent.cast(to: output.value.dtype)).sum()
+      let share = (output.value.cast(to: .float32) * cotangent.cast(to: .float32)).sum()
       loss = loss.map { $0 + share } ?? share
     }
     try inputs.finish()

@@ -62,6 +62,15 @@ struct NamedInputs {
     return found.dtype == .bool ? .!found : found.cast(to: .float32)
   }
 
+  /// Numbers of any type, one for each of `count` samples or one for all.
+  mutating func perSample(_ name: String, _ count: Int) throws -> Tensor? {
+    guard let found = try anything(name) else { return nil }
+    guard found.shape == [] || found.shape == [count] || found.shape == [1] else {
+      throw ForwardError("\(file.path): '\(name)' should be () or (\(count)), found \(found.shape)")
+    }
+    return found.cast(to: .float32)
+  }
+
   /// Of any type and shape.
   mutating func anything(_ name: String) throws -> Tensor? {
     asked.append(name)

@@ -80,6 +80,14 @@ import Testing
     #expect(bias?.aliases == ["cls.predictions.decoder.bias"])
   }
 
+  @Test func autocastIsClose() throws {
+    let model = try BertForPreTraining(folder: ReferenceModel("bert-pretraining").path(""))
+    let tokens = Tensor([4, 9, 30, 2] as [Int32], [1, 4])
+    let narrow = Autocast.with(.bfloat16) { model(tokens) }
+    let difference = error(narrow.words.cast(to: .float32), model(tokens).words)
+    #expect(difference > 1e-5 && difference < 0.1, "\(difference)")
+  }
+
   @Test func theBaseModelHasThePublishedSize() {
     #expect(BertModel(BertConfig()).contents.parameterCount == 109_482_240)
   }

@@ -145,6 +145,40 @@ import Testing
     #expect(printed(by: capacity).contains("0 tokens and 5 more do not fit a capacity of 4"))
   }
 
+  @Test func autocastKeepsTheResidualStreamInFloat32() throws {
+    let model = try model("gpt2"), tokens = Tensor([3, 17, 28, 6] as [Int32], [1, 4])
+    let blocks = Blocks()
+    let narrow = Autocast.with(.bfloat16) { model(tokens, observe: blocks.see) }
+    #expect(blocks.all.first { $0.key == "transformer.h.1" }?.value.dtype == .float32)
+    let difference = error(narrow.cast(to: .float32), model(tokens))
+    #expect(difference > 1e-5 && difference < 0.1, "\(difference)")
+    // The cache has the precision of the products.
+    Autocast.with(.bfloat16) {
+      let cache = model.makeCache(capacity: 4)
+      #expect(cache.slots[0].spec.dtype == .bfloat16)
+      let first = model(tokens.sliced(1, 0..<3), cache: cache)
+      evaluate(first, slots: cache.slots)
+      let last = model(tokens.sliced(1, 3..<4), cache: cache)
+      evaluate(last, slots: cache.slots)
+      #expect(error(last.at(0, axis: 1).cast(to: .float32), narrow.at(3, axis: 1).cast(to: .float32)) < 0.05)
+    }
+  }
+
+  @Test func dropoutRepeatsWithItsKey() throws {
+    let model = try model("gpt2"), tokens = Tensor([3, 17, 28, 6] as [Int32], [1, 4])
+    func loss(_ seed: UInt64) -> (Double, [Float]) {
+      let (value, gradients) = valueAndGradient(model) {
+        Mode.training(RandomKey(seed: seed)) { nextTokenLoss(model(tokens), tokens) }
+      }
+      evaluate([value] + gradients.tensors)
+      return (value.item(), gradients.tensors[0].floats())
+    }
+    let first = loss(1), again = loss(1), other = loss(2)
+    #expect(first.0.isFinite && first.1.allSatisfy(\.isFinite))
+    #expect(first.0 == again.0 && first.1 == again.1)
+    #expect(first.0 != other.0)
+  }
+
   @Test func theSmallModelHasThePublishedSize() {
     #expect(GPT2LMHeadModel(GPT2Config()).contents.parameterCount == 124_439_808)
   }

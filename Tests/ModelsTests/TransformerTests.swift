@@ -53,6 +53,15 @@ import Testing
     }
   }
 
+  @Test(arguments: ["translation", "translation-unshared"])
+  func autocastIsClose(_ folder: String) throws {
+    let model = try TransformerForTranslation(folder: ReferenceModel(folder).path(""))
+    let source = Tensor([5, 9, 18, 3] as [Int32], [1, 4]), target = Tensor([1, 8, 17] as [Int32], [1, 3])
+    let narrow = Autocast.with(.bfloat16) { model(source, target) }
+    let difference = error(narrow.cast(to: .float32), model(source, target))
+    #expect(difference > 1e-5 && difference < 0.1, "\(difference)")
+  }
+
   @Test func sharedEmbeddingsAreOneParameter() throws {
     let model = TransformerForTranslation(try ReferenceModel("translation").config(TransformerConfig.self))
     let table = model.contents.parameters[0]

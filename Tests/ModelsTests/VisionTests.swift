@@ -41,6 +41,14 @@ import Testing
     }
   }
 
+  @Test func autocastIsClose() throws {
+    let model = try ViTForImageClassification(folder: ReferenceModel("vit-classification").path(""))
+    let pixels = try pixels(ReferenceModel("vit-classification").golden())
+    let narrow = Autocast.with(.bfloat16) { model(pixels) }
+    let difference = error(narrow.cast(to: .float32), model(pixels))
+    #expect(difference > 1e-5 && difference < 0.1, "\(difference)")
+  }
+
   @Test func theBaseModelHasThePublishedSize() {
     var config = ViTConfig()
     config.id2label = LabelNames(count: 1000)

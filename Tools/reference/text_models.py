@@ -220,13 +220,13 @@ def alexnet(name, seed):
 class Torch(nn.Transformer):
     """nn.Transformer whose arguments all have names."""
 
-    def forward(self, src, tgt, src_key_padding_mask, tgt_mask):
+    def forward(self, src, tgt, src_key_padding_mask, memory_key_padding_mask, tgt_mask):
         return super().forward(
             src,
             tgt,
             tgt_mask=tgt_mask,
             src_key_padding_mask=src_key_padding_mask,
-            memory_key_padding_mask=src_key_padding_mask,
+            memory_key_padding_mask=memory_key_padding_mask,
         )
 
 
@@ -245,6 +245,7 @@ def torch_transformer(name, seed, **options):
         "src": normal((2, 7, 16), seed + 1),
         "tgt": normal((2, 5, 16), seed + 2),
         "src_key_padding_mask": padding,
+        "memory_key_padding_mask": padding,
         "tgt_mask": torch.ones(5, 5, dtype=torch.bool).triu(1),
     }
     if not arguments["batch_first"]:

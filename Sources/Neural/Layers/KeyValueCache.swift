@@ -29,10 +29,10 @@ public final class KeyValueCache: Sendable {
   /// A cache for `batch` sequences of at most `capacity` tokens.
   ///
   /// Prompts of unequal length are padded on the left: `leftPadding` says how many tokens of each sequence are padding,
-  /// which no query sees.
+  /// which no query sees. The memory has the autocast precision, if any, when `dtype` is nil.
   public init(
     layers: Int, heads: Int, headFeatures: Int, batch: Int = 1, capacity: Int, leftPadding: [Int]? = nil,
-    dtype: DType = .float32
+    dtype: DType? = nil
   ) {
     require(batch > 0 && capacity > 0, "KeyValueCache: \(batch) sequences of \(capacity) tokens")
     let fits = leftPadding.map { $0.count == batch && $0.allSatisfy((0...capacity).contains) } ?? true
@@ -40,7 +40,7 @@ public final class KeyValueCache: Sendable {
       fits, "KeyValueCache: a padding of \(leftPadding ?? []) for \(batch) sequences of \(capacity) tokens")
     (self.batch, self.capacity) = (batch, capacity)
     padding = leftPadding.map { Tensor($0.map(Int32.init)) }
-    let spec = Spec([batch, heads, capacity, headFeatures], dtype)
+    let spec = Spec([batch, heads, capacity, headFeatures], dtype ?? Autocast.precision ?? .float32)
     memory = (0..<layers).map { _ in (Self.zeros(spec), Self.zeros(spec)) }
   }
 
