@@ -220,9 +220,10 @@ public struct BertModel: PretrainedModel {
 
   /// Old names of the normalisations' weights; positions 0, 1, 2, ..., which some files hold, are no weights.
   public static let keyMap: KeyMap = [
+    "cls.**": nil, "classifier.*": nil, "**.position_ids": nil,
     "bert.**.LayerNorm.gamma": "**.LayerNorm.weight", "bert.**.LayerNorm.beta": "**.LayerNorm.bias",
     "**.LayerNorm.gamma": "**.LayerNorm.weight", "**.LayerNorm.beta": "**.LayerNorm.bias",
-    "**.position_ids": nil, "cls.**": nil, "classifier.*": nil, "bert.**": "**",
+    "bert.**": "**",
   ]
 
   /// Traps when the configuration contradicts itself; one that was read from a file has been checked.

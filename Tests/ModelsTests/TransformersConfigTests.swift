@@ -36,7 +36,7 @@ import Testing
     try check(alexNet, 4)
     var transformer = TransformerConfig()
     (transformer.vocab_size, transformer.norm_first, transformer.attention_dropout) = (8000, true, 0)
-    try check(transformer, 22)
+    try check(transformer, 21)
   }
 
   @Test func absentKeysKeepTheirDefaults() throws {
