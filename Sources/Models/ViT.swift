@@ -103,7 +103,8 @@ public struct ViTEmbeddings: Module {
     patch_embeddings = Patches(
       projection: Conv2d(
         c.num_channels, c.hidden_size, kernel: (patch.rows, patch.columns),
-        ConvolutionGeometry(stride: [patch.rows, patch.columns]), initializer: c.initializer))
+        ConvolutionGeometry(stride: [patch.rows, patch.columns]), initializer: c.initializer,
+        biasInitializer: .zeros))
     dropout = Dropout(c.hidden_dropout_prob)
   }
 

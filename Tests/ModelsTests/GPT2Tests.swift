@@ -179,6 +179,21 @@ import Testing
     #expect(first.0 != other.0)
   }
 
+  /// Weights that write into the residual stream start smaller, by the root of the number of such layers.
+  @Test func firstValuesAreThePapers() {
+    var config = GPT2Config()
+    (config.n_layer, config.n_embd, config.n_head, config.vocab_size) = (8, 64, 4, 500)
+    let contents = Initialization.with(seed: 1) { GPT2LMHeadModel(config) }.contents
+    func spread(_ path: String) -> Double {
+      let values = contents.parameters.first { $0.path == path }!.parameter.value
+      return sqrt(square(values).mean()).item()
+    }
+    #expect(abs(spread("transformer.wte.weight") - 0.02) < 5e-4)
+    #expect(abs(spread("transformer.h.3.mlp.c_fc.weight") - 0.02) < 5e-4)
+    #expect(abs(spread("transformer.h.3.mlp.c_proj.weight") - 0.005) < 2e-4)
+    #expect(spread("transformer.h.3.attn.c_attn.bias") == 0)
+  }
+
   @Test func theSmallModelHasThePublishedSize() {
     #expect(GPT2LMHeadModel(GPT2Config()).contents.parameterCount == 124_439_808)
   }

@@ -45,6 +45,30 @@ import Testing
     }
   }
 
+  /// Grouped queries, rotary embedding and a bias by distance, decoded a token at a time.
+  @Test func decodingIsTheWholeSequence() {
+    let x = Tensor.normal([2, 6, 24], key: RandomKey(seed: 6)),
+      kv = Tensor.normal([2, 6, 24], key: RandomKey(seed: 7))
+    let rotary = RotaryEmbedding(6),
+      bias = RelativePositionBias(heads: 4, buckets: 4, maxDistance: 5, isBidirectional: false)
+    let parts = kv.split(2, axis: -1)  // keys and values of two heads
+    let whole = multiHeadAttention(
+      x, parts[0], parts[1], heads: 4, keyValueHeads: 2, mask: bias(queries: 6, keys: 6), isCausal: true,
+      rotary: rotary(.iota(6)))
+    let cache = KeyValueCache(layers: 1, heads: 2, headFeatures: 6, batch: 2, capacity: 9)
+    // A prompt of three tokens, then one after the other.
+    for range in [0..<3, 3..<4, 4..<5, 5..<6] {
+      func now(_ x: Tensor) -> Tensor { x.sliced(1, range) }
+      let positions = cache.positions(range.count)
+      let y = multiHeadAttention(
+        now(x), now(parts[0]), now(parts[1]), heads: 4, keyValueHeads: 2,
+        mask: bias(positions: positions, keys: cache.capacity), rotary: rotary(positions), cache: cache[0])
+      cache.advance(by: range.count)
+      evaluate(y, slots: cache.slots)
+      #expect(zip(y.floats(), now(whole).floats()).allSatisfy { abs($0 - $1) < 1e-5 }, "\(range)")
+    }
+  }
+
   @Test(arguments: [true, false])
   func relativeBucketsAreT5s(_ isBidirectional: Bool) throws {
     let bias = RelativePositionBias(heads: 1, isBidirectional: isBidirectional)
@@ -92,6 +116,8 @@ import Testing
   @Test func paddingIsNotTrained() {
     let table = Embedding(4, 2, paddingIndex: 0)
     let weight = table.weight.value
+    #expect(
+      weight.floats().prefix(2).allSatisfy { $0 == 0 } && weight.floats().suffix(6).allSatisfy { $0 != 0 })
     let loss = table(Tensor([0, 2, 2, 3] as [Int32])).sum()
     #expect(gradients(of: loss, withRespectTo: [weight])[0].floats() == [0, 0, 0, 0, 2, 2, 1, 1])
   }

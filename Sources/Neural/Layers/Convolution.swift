@@ -20,17 +20,19 @@ public struct Conv2d: Layer {
       inputs, outputs, kernel: (kernel, kernel), geometry, bias: bias, initializer: initializer)
   }
 
-  /// A kernel of (rows, columns) with separate geometry for each side.
+  /// A kernel of (rows, columns) with separate geometry for each side. The bias starts as PyTorch's does when it has no
+  /// initializer of its own.
   public init(
     _ inputs: Int, _ outputs: Int, kernel: (rows: Int, columns: Int), _ geometry: ConvolutionGeometry,
-    bias: Bool = true, initializer: Initializer = .layerDefault
+    bias: Bool = true, initializer: Initializer = .layerDefault, biasInitializer: Initializer? = nil
   ) {
     require(
       geometry.groups > 0 && inputs % geometry.groups == 0 && outputs % geometry.groups == 0,
       "Conv2d: \(inputs) and \(outputs) channels do not divide into \(geometry.groups) groups")
     let shape: Shape = [outputs, inputs / geometry.groups, kernel.rows, kernel.columns]
     weight = Parameter(initializer(shape))
-    self.bias = bias ? Parameter(Initializer.biasDefault(weight: shape)([outputs])) : nil
+    let first = biasInitializer ?? .biasDefault(weight: shape)
+    self.bias = bias ? Parameter(first([outputs])) : nil
     self.geometry = geometry
   }
 

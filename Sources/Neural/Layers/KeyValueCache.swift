@@ -92,7 +92,8 @@ public final class KeyValueCache: Sendable {
     fileprivate let cache: KeyValueCache
     fileprivate let index: Int
 
-    /// Writes the keys and values (B, heads, T, D) of new tokens, and returns what their queries may attend to.
+    /// Writes the keys and values (B, heads, T, D) of new tokens, and returns what their queries may attend to. The mask
+    /// is for all places of the memory.
     func append(
       _ k: Tensor, _ v: Tensor, mask: Tensor?
     ) -> (keys: Tensor, values: Tensor, mask: Tensor?, isCausal: Bool) {
@@ -107,7 +108,8 @@ public final class KeyValueCache: Sendable {
       // A prompt attends to itself alone: there is no need to read the empty rest of the memory.
       if length == 0, count > 1 {
         let unpadded = cache.padding.map { places.sliced(0, 0..<count) .>= $0.reshaped(-1, 1, 1, 1) }
-        return (k, v, joinedMasks(unpadded, mask), true)
+        let own = mask.map { $0.shape[-1] == cache.capacity ? $0.sliced(-1, 0..<count) : $0 }
+        return (k, v, joinedMasks(unpadded, own), true)
       }
       var allowed = places .<= (Tensor.iota(count) + position).expanded(1)  // (T, capacity)
       if let padding = cache.padding { allowed = allowed .& (places .>= padding.reshaped(-1, 1, 1, 1)) }

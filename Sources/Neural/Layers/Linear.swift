@@ -32,7 +32,7 @@ public struct Linear: Layer {
 /// ("Formal Algorithms for Transformers", arXiv 2207.09238, algorithms 1 and 2: token and positional embedding).
 public struct Embedding: Layer {
   public let weight: Parameter
-  /// The index of padding, whose vector looking it up does not train.
+  /// The index of padding, whose vector starts at zero and is not trained by looking it up.
   public let paddingIndex: Int?
 
   public init(
@@ -42,7 +42,9 @@ public struct Embedding: Layer {
     require(
       paddingIndex.map((0..<count).contains) ?? true,
       "Embedding: the padding index \(paddingIndex ?? 0) is not among \(count)")
-    weight = Parameter(initializer([count, features]))
+    let first = initializer([count, features])
+    let isPadding = paddingIndex.map { Tensor.iota(count) .== Double($0) }
+    weight = Parameter(isPadding.map { select($0.expanded(1), 0, first) } ?? first)
     self.paddingIndex = paddingIndex
   }
 

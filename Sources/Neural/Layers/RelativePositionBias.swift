@@ -25,10 +25,16 @@ public struct RelativePositionBias: Module {
 
   /// The mask (1, heads, T, S) for the last T of S positions.
   public func callAsFunction(queries: Int, keys: Int) -> Tensor {
-    let first = keys - queries
-    let places = (0..<queries).flatMap { t in (0..<keys).map { s in Int32(bucket(s - (first + t))) } }
-    let table = relative_attention_bias(Tensor(places, [queries, keys]))  // (T, S, heads)
-    return table.transposed(2, 0, 1).expanded(0)
+    self(positions: .iota(queries) + Double(keys - queries), keys: keys)
+  }
+
+  /// The mask (1, heads, T, S) for queries at `positions`, int32 (T), and keys at 0 ..< S: positions of a cache, say.
+  public func callAsFunction(positions: Tensor, keys: Int) -> Tensor {
+    // Farther than maxDistance is one bucket.
+    let known = Tensor((-maxDistance...maxDistance).map { Int32(bucket($0)) })
+    let distance = Tensor.iota(keys) - positions.expanded(1)  // (T, S)
+    let places = clamp(distance, Double(-maxDistance), Double(maxDistance)) + Double(maxDistance)
+    return relative_attention_bias(known.gathered(places)).transposed(2, 0, 1).expanded(0)
   }
 
   /// The bucket of a key `distance` positions behind the query, negative for one before it.
