@@ -6,7 +6,8 @@ import KalsaeTensors
 /// q (B, T, heads D), k and v (B, S, heads D) -> (B, T, heads D); the mask as in `attention`. With fewer
 /// `keyValueHeads`, k and v are (B, S, keyValueHeads D) and each of their heads serves a group of query heads
 /// (arXiv 2305.13245). `rotary` turns q and k by their positions. With a `cache`, k and v are appended to it and the
-/// queries attend to everything in it, causally; a mask is then for all its places, (..., T, capacity). `dropout` acts on the attention map in training mode.
+/// queries attend to everything in it, causally; a mask is then for all its places, (..., T, capacity). `dropout` acts on
+/// the attention map in training mode.
 public func multiHeadAttention(
   _ q: Tensor, _ k: Tensor, _ v: Tensor, heads: Int, keyValueHeads: Int? = nil, mask: Tensor? = nil,
   isCausal: Bool = false, scale: Double? = nil, dropout: Double = 0, rotary: RotaryEmbedding.Angles? = nil,
