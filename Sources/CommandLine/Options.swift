@@ -8,7 +8,7 @@ import KalsaeTensors
 import KalsaeTraining
 import Kalsae
 
-extension RunConfiguration.Precision: ExpressibleByArgument {}
+extension Precision: ExpressibleByArgument {}
 extension Prediction: ExpressibleByArgument {}
 extension DDPMSampler.Variance: ExpressibleByArgument {}
 extension NoiseSchedule.Kind: ExpressibleByArgument {}
@@ -20,7 +20,7 @@ extension Workload: ExpressibleByArgument {}
 /// Where and how precisely to compute.
 struct ComputeOptions: ParsableArguments {
   @Option(help: "Precision of products and convolutions; weights and losses stay float32.")
-  var precision: RunConfiguration.Precision?
+  var precision: Precision?
   @Option(help: ArgumentHelp("Threads; all processors when not given.", valueName: "n"))
   var threads: Int?
 
@@ -29,7 +29,7 @@ struct ComputeOptions: ParsableArguments {
   }
 
   /// Says once when the processor has no fast bfloat16.
-  static func warnAboutPrecision(_ precision: RunConfiguration.Precision, _ console: Console) {
+  static func warnAboutPrecision(_ precision: Precision, _ console: Console) {
     if precision == .bfloat16, !MachineReport.hasFastBFloat16 {
       console.log("this processor has no bfloat16 arithmetic: it works, but slower than float32", .warning)
     }

@@ -54,6 +54,9 @@ public enum Backends {
     try with(BackendHandle(backend), body)
   }
 
+  /// The task's backend, or the process's default, to carry to another task.
+  public static var currentHandle: BackendHandle { chosen ?? BackendHandle(current) }
+
   /// The task's backend, or the process's default.
   package static var current: any Backend {
     if let chosen { return chosen.backend }

@@ -31,7 +31,7 @@ public struct RunFolder: Sendable {
   }
 
   /// Starts a run in a folder that is new or empty.
-  public func create(_ configuration: RunConfiguration) throws {
+  public func create(_ configuration: some TrainingConfiguration) throws {
     try checkIsFree()
     // The configuration comes first: what has one can be resumed.
     try makeFolder(path)
@@ -57,16 +57,17 @@ public struct RunFolder: Sendable {
     }
   }
 
-  public func write(_ configuration: RunConfiguration) throws {
+  public func write(_ configuration: some TrainingConfiguration) throws {
     try AtomicFile.write(JSON.object(configuration.json).prettyText.utf8, to: configPath)
   }
 
-  public func configuration() throws -> RunConfiguration {
+  /// The run's configuration; throws when there is no run, or one of another task.
+  public func configuration<C: TrainingConfiguration>(_ type: C.Type = C.self) throws -> C {
     guard exists else {
       throw RunError(
-        "\(path) is no run folder: it has no config.json (start one with kalsae train ddpm -o \(path))")
+        "\(path) is no run folder: it has no config.json (start one with kalsae train \(C.task) -o \(path))")
     }
-    return try RunConfiguration(ConfigJSON(path: configPath))
+    return try C(ConfigJSON(path: configPath), over: C())
   }
 
   /// The steps of the complete checkpoints, ascending.

@@ -2,7 +2,7 @@ import KalsaeCheckpoints
 import KalsaeData
 
 /// What a run writes about itself: `metrics.jsonl` and TensorBoard events.
-final class RunLog {
+public final class RunLog {
   /// Steps between entries.
   static let interval = 10
   private let metrics: MetricsLog
@@ -18,23 +18,26 @@ final class RunLog {
 
   /// Notes a step; every `interval`-th writes the mean loss since the last entry.
   func add(
-    step: Int, loss: Double, gradientNorm: Double, learningRate: Double, imagesPerSecond: Double
+    step: Int, loss: Double, gradientNorm: Double, learningRate: Double, speed: (unit: String, perSecond: Double)
   ) throws {
     losses.append(loss)
     guard step % Self.interval == 0 else { return }
     let mean = losses.reduce(0, +) / Double(losses.count)
     losses = []
-    try metrics.append(
+    try add(
       step: step,
       [
-        "loss": .double(mean), "gradient_norm": .double(gradientNorm), "learning_rate": .double(learningRate),
-        "images_per_second": .double(imagesPerSecond),
+        ("loss", mean), ("gradient_norm", gradientNorm), ("learning_rate", learningRate),
+        (speed.unit + "_per_second", speed.perSecond),
       ])
-    try board.scalars(
-      [
-        ("loss", Float(mean)), ("gradient_norm", Float(gradientNorm)), ("learning_rate", Float(learningRate)),
-        ("images_per_second", Float(imagesPerSecond)),
-      ], step: step)
+  }
+
+  /// Writes numbers under their names, now.
+  func add(step: Int, _ values: [(name: String, value: Double)]) throws {
+    var line: JSONObject = [:]
+    for (name, value) in values { line[name] = .double(value) }
+    try metrics.append(step: step, line)
+    try board.scalars(values.map { ($0.name, Float($0.value)) }, step: step)
   }
 
   func add(step: Int, samples: Image) throws {

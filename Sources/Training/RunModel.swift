@@ -11,17 +11,24 @@ public enum RunWeights: String, Sendable, CaseIterable {
   case live
 }
 
+extension RunFolder {
+  /// Fills a model with the weights of a checkpoint: of `step`, or the newest.
+  public func load(_ weights: RunWeights = .ema, step: Int? = nil, into contents: ModuleContents) throws {
+    let file = weights == .ema ? CheckpointFiles.average : CheckpointFiles.model
+    let folder = checkpointPath(try checkpoint(step))
+    try loadParameters(into: contents, from: SafetensorsFile(path: folder + "/" + file))
+  }
+}
+
 extension DDPMPipeline {
   /// The model of a run's checkpoint: of `step`, or the newest.
   public init(run: RunFolder, weights: RunWeights = .ema, step: Int? = nil) throws {
-    let configuration = try run.configuration()
+    let configuration: DDPMConfiguration = try run.configuration()
     guard let config = configuration.model else {
       throw RunError("\(run.configPath) has no model: the run has not started training")
     }
-    let folder = run.checkpointPath(try run.checkpoint(step))
-    let file = weights == .ema ? TrainingState.averageFile : TrainingState.modelFile
     let unet = UNet2DModel(config)
-    try loadParameters(into: unet.contents, from: SafetensorsFile(path: folder + "/" + file))
+    try run.load(weights, step: step, into: unet.contents)
     self.init(unet: unet, diffusion: configuration.diffusion)
   }
 

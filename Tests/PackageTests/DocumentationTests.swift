@@ -18,7 +18,7 @@ import Testing
 
   @Test func everyKeyOfTheConfigurationIsDescribed() throws {
     let page = try Self.text("Documentation/Configuration.md")
-    var configuration = RunConfiguration()
+    var configuration = DDPMConfiguration()
     configuration.model = UNet2DConfig()
     let keys =
       configuration.json.map(\.key) + UNet2DConfig().json.map(\.key).filter { !$0.hasPrefix("_") }

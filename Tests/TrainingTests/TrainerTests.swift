@@ -9,7 +9,7 @@ import Testing
   init() throws { place = try TemporaryFolder() }
 
   /// A network of 8 channels on drawn pictures of 16 x 16.
-  func configuration(steps: Int) -> RunConfiguration {
+  func configuration(steps: Int) -> DDPMConfiguration {
     var model = UNet2DConfig()
     model.sample_size = ImageSize(16)
     model.block_out_channels = [8, 8]
@@ -18,7 +18,7 @@ import Testing
     model.up_block_types = [.attention, .plain]
     model.attention_head_dim = nil
     model.norm_num_groups = 4
-    var configuration = RunConfiguration()
+    var configuration = DDPMConfiguration()
     configuration.data = "shapes"
     configuration.imageSize = 16
     configuration.batchSize = 4
@@ -29,7 +29,7 @@ import Testing
     return configuration
   }
 
-  func trainer(_ configuration: RunConfiguration, resuming: Bool = false) throws -> DDPMTrainer {
+  func trainer(_ configuration: DDPMConfiguration, resuming: Bool = false) throws -> DDPMTrainer {
     try DDPMTrainer(configuration, in: RunFolder(place("run")), resuming: resuming, threads: 1) { _ in }
   }
 

@@ -1,0 +1,49 @@
+import KalsaeData
+import KalsaeNeural
+import KalsaeTensors
+
+/// What is trained, on what, and towards what.
+public protocol TrainingTask {
+  associatedtype Configuration: TrainingConfiguration
+  associatedtype Model: Module & Sendable
+  associatedtype Batch
+
+  /// What speed counts, in the plural: "images", "tokens".
+  static var unit: String { get }
+
+  /// Opens the data and completes the configuration by what they say. `report` receives single lines for the log.
+  init(_ configuration: Configuration, report: @escaping @Sendable (String) -> Void) throws
+
+  /// The completed configuration.
+  var configuration: Configuration { get }
+
+  /// A new model; its weights come from the task's initial random key.
+  func makeModel() -> Model
+
+  func makeOptimizer(_ contents: ModuleContents) -> any Optimizer
+
+  var learningRate: LearningRate { get }
+
+  /// Batches from `position` on, each with the place behind it.
+  func makeLoader(at position: LoaderPosition) throws -> () throws -> (batch: Batch, positionAfter: LoaderPosition)
+
+  /// How much of `unit` a batch holds.
+  func count(_ batch: Batch) -> Int
+
+  /// The scalar loss; `observe` sees what blocks compute, under their names.
+  func loss(
+    of model: Model, on batch: Batch, key: RandomKey, observe: @escaping (String, Tensor) -> Void
+  ) -> Tensor
+
+  /// Files that a new run needs beside its configuration: a tokenizer, say.
+  func addFiles(to run: RunFolder) throws
+
+  /// Looks at the averaged model after a step, if it is time to: samples into the log, numbers of a validation.
+  func inspect(
+    _ model: Model, step: Int, run: RunFolder, log: RunLog, shouldStop: () -> Bool
+  ) throws -> [(name: String, value: Double)]
+}
+
+extension TrainingTask {
+  public func addFiles(to run: RunFolder) throws {}
+}
