@@ -1,4 +1,5 @@
 import KalsaeCheckpoints
+import KalsaeModels
 import KalsaeNeural
 import KalsaeTensors
 
