@@ -42,6 +42,7 @@ let libraries: [Target] = [
   module("CPUBackend", own("Tensors", "Compiler", "Runtime") + ["COneDNN", "CKernels"]),
   module("Neural", own("Tensors")),
   module("Diffusion", own("Tensors")),
+  module("Metrics", own("Tensors")),
   module("Checkpoints", own("Tensors", "Compiler", "Runtime", "Neural") + ["CZlib"]),
   module("Data", own("Tensors") + ["CPNG", "CTurboJPEG", "CZlib"]),
   module("Models", own("Tensors", "Neural", "Checkpoints")),
@@ -88,7 +89,7 @@ let package = Package(
     .target(
       name: "Kalsae",
       dependencies: own(
-        "Tensors", "Compiler", "Runtime", "ReferenceBackend", "CPUBackend", "Neural", "Diffusion",
+        "Tensors", "Compiler", "Runtime", "ReferenceBackend", "CPUBackend", "Neural", "Diffusion", "Metrics",
         "Checkpoints",
         "Data", "Models", "Pipelines", "Training", "Measurement"),
       path: "Sources/Kalsae", swiftSettings: settings),
@@ -106,6 +107,7 @@ let package = Package(
     tests("Kernels", ["CKernels", "COneDNN"]),
     tests("Neural", ["Kalsae"]),
     tests("Diffusion", ["Kalsae"]),
+    tests("Metrics", ["Kalsae"]),
     tests("Checkpoints", ["Kalsae"]),
     tests("Data", ["Kalsae"]),
     tests("Models", ["Kalsae"] + own("Measurement")),

@@ -28,6 +28,7 @@ import Testing
       "CPUBackend": runtime.union(libc).union(["COneDNN", "CKernels"]),
       "Neural": mathematics,
       "Diffusion": mathematics,
+      "Metrics": mathematics,
       "Checkpoints": checkpoints,
       "Data": tensors.union(foundation).union(["Collections", "CPNG", "CTurboJPEG", "CZlib"]),
       "Models": models,
