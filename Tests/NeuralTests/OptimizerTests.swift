@@ -169,4 +169,24 @@ private func error(_ a: Tensor, _ b: Tensor) -> Float {
     #expect(rate(400) == 1)
     #expect(LearningRate(peak: 2, decay: .inverseSquareRoot)(0) == 2)
   }
+
+  @Test func transformerScheduleIsThePapers() {
+    let rate = LearningRate.transformer(width: 512, warmup: 4000)
+    for step in [1, 10, 3999, 4000, 4001, 100_000] {
+      let n = Double(step)
+      let expected = 1 / 512.0.squareRoot() * min(1 / n.squareRoot(), n / (4000 * 4000.0.squareRoot()))
+      #expect(abs(rate(step) / expected - 1) < 1e-12, "step \(step)")
+    }
+    #expect(rate(0) == 0)
+    #expect(abs(LearningRate.transformer(width: 512, scale: 2)(7) / rate(7) - 2) < 1e-12)
+  }
+
+  @Test func cosineEndsAtItsMinimum() {
+    let rate = LearningRate(peak: 1, warmup: 10, decay: .cosine(total: 110, minimum: 0.1))
+    #expect(rate(5) == 0.5)
+    #expect(rate(10) == 1)
+    #expect(abs(rate(60) - 0.55) < 1e-12, "half way, half the distance")
+    #expect(rate(110) == 0.1)
+    #expect(rate(5000) == 0.1)
+  }
 }
