@@ -15,6 +15,8 @@ package func floatingPointOperations(_ op: any Op, _ inputs: [Spec], _ outputs: 
   case is ScaledDotProductAttention:
     let scores = Double(inputs[0].shape.count) * Double(inputs[1].shape[2])
     return 2 * scores + 2 * scores / Double(inputs[0].shape[3]) * Double(inputs[2].shape[3])
+  case is LinearCrossEntropy: return 2 * Double(inputs[0].shape.count) * Double(inputs[1].shape[0])
+  case is LinearCrossEntropyGradient: return 6 * Double(inputs[0].shape.count) * Double(inputs[1].shape[0])
   case is Reshape, is Transpose, is Broadcast, is Slice, is Pad, is Concatenate, is Copy, is Gather,
     is UpdateSlice:
     return 0

@@ -31,13 +31,14 @@ extension FusedMatMul: CPUOp {
   }
 }
 
-private final class MatMulHandle: @unchecked Sendable {
+/// A product built by oneDNN.
+final class MatMulHandle: @unchecked Sendable {
   private let handle: OpaquePointer
   let implementation: String
   let scratchBytes: Int
 
   /// Nil when oneDNN has no fast kernel for these types here.
-  init?(_ op: FusedMatMul, _ a: Operand, _ b: Operand, _ y: Operand) {
+  convenience init?(_ op: FusedMatMul, _ a: Operand, _ b: Operand, _ y: Operand) {
     guard let type = a.dtype.oneDNN, let output = y.dtype.oneDNN else { return nil }
     var d = conednn_matmul_desc()
     let rank = y.shape.rank
@@ -70,6 +71,12 @@ private final class MatMulHandle: @unchecked Sendable {
     d.bias = op.hasBias
     d.accumulate = op.hasResidual
     d.activation = op.activation.oneDNN
+    self.init(d)
+  }
+
+  /// Nil when oneDNN has no fast kernel for this description.
+  init?(_ description: conednn_matmul_desc) {
+    var d = description
     guard let handle = conednn_matmul_create(&d, nil, 0) else { return nil }
     self.handle = handle
     let info = conednn_matmul_get_info(handle)

@@ -91,21 +91,28 @@ extension CrossEntropyGradient: CPUComposite {
   }
 }
 
-private struct CrossEntropyKernel: Sendable {
+/// What the kernels know of a cross-entropy.
+struct CrossEntropyKernel: Sendable {
   let rows: Int64, classes: Int64, type: kk_dtype, ignored: Int64, smoothing: Float
 
-  init(_ logits: Operand, _ smoothing: Double, _ ignored: Int?) {
-    rows = Int64(logits.shape[0])
-    classes = Int64(logits.shape[1])
-    type = logits.dtype.kernelType
+  init(rows: Int, classes: Int, type: DType, labelSmoothing: Double, ignoredLabel: Int?) {
+    (self.rows, self.classes) = (Int64(rows), Int64(classes))
+    self.type = type.kernelType
     // No label is ignored: a value that no int32 label has.
-    self.ignored = ignored.map(Int64.init) ?? .min
-    self.smoothing = Float(smoothing)
+    ignored = ignoredLabel.map(Int64.init) ?? .min
+    smoothing = Float(labelSmoothing)
   }
 
-  func with(_ body: (UnsafePointer<kk_cross_entropy>) -> Void) {
+  fileprivate init(_ logits: Operand, _ smoothing: Double, _ ignored: Int?) {
+    self.init(
+      rows: logits.shape[0], classes: logits.shape[1], type: logits.dtype, labelSmoothing: smoothing,
+      ignoredLabel: ignored)
+  }
+
+  /// Calls a kernel, on `rows` rows of the problem when given.
+  func with(rows: Int64? = nil, _ body: (UnsafePointer<kk_cross_entropy>) -> Void) {
     var entropy = kk_cross_entropy()
-    (entropy.rows, entropy.classes) = (rows, classes)
+    (entropy.rows, entropy.classes) = (rows ?? self.rows, classes)
     (entropy.type, entropy.label_type) = (type, KK_I32)
     (entropy.ignore_index, entropy.smoothing) = (ignored, smoothing)
     body(&entropy)

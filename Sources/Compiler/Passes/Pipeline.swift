@@ -13,6 +13,7 @@ package func compile(
   }
   run("decompose") { decompose($0, for: target) }
   run("simplify", simplify)
+  run("share losses", shareLosses)
   run("fuse normalization", if: fusions.contains(.normalization), fuseNormalization)
   run("fuse normalization operands", if: fusions.contains(.normalization), fuseNormalizationOperands)
   run("fuse epilogues", if: fusions.contains(.epilogues), fuseEpilogues)

@@ -146,7 +146,5 @@ public func crossEntropy(
   let flat = labels.reshaped(-1)
   let op = CrossEntropy(labelSmoothing: labelSmoothing, ignoredLabel: ignoredLabel)
   let losses = Tensor(op, logits.reshaped(-1, logits.shape[-1]), flat)
-  guard let ignoredLabel else { return losses.mean() }
-  let kept = (flat .!= Double(ignoredLabel)).cast(to: .float32)
-  return losses.sum() / maximum(kept.sum(), 1)
+  return meanOfKept(losses, flat, ignoredLabel)
 }
