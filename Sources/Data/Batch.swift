@@ -1,4 +1,5 @@
-/// Where a run stands in its data: `index` pictures of `epoch`'s order are used up. Part of every checkpoint.
+/// Where a run stands in its data: `index` pictures, or batches of text, of `epoch`'s order are used up. Part of every
+/// checkpoint.
 public struct LoaderPosition: Codable, Sendable, Hashable {
   public var epoch: Int
   public var index: Int
@@ -26,7 +27,7 @@ public struct Batch: Sendable, Equatable {
 }
 
 /// Makes one batch after the other, on whatever thread asks.
-struct BatchAssembler: Sendable {
+struct BatchAssembler: BatchMaker {
   let dataset: any ImageDataset
   let batchSize: Int
   let seed: UInt64

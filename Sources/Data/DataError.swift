@@ -15,6 +15,14 @@ public enum DataError: Error, Equatable, Sendable, CustomStringConvertible {
   case batchTooLarge(batchSize: Int, dataset: String, count: Int)
   /// A stored position lies outside the data set.
   case positionOutside(epoch: Int, index: Int, dataset: String, count: Int)
+  /// A stored position lies outside the epoch's list of batches.
+  case batchPositionOutside(epoch: Int, index: Int, source: String, batches: Int)
+  /// A text file holds nothing but white space.
+  case emptyText(path: String)
+  /// A text file is not UTF-8; `offset` counts the bytes (unpacked) before the first wrong one.
+  case notUTF8(path: String, byte: UInt8, offset: Int, line: Int)
+  /// Two files that should correspond line by line do not.
+  case unequalLines(source: String, sourceCount: Int, target: String, targetCount: Int)
   /// An option has a value that cannot work.
   case invalidOption(String)
 
@@ -32,6 +40,16 @@ public enum DataError: Error, Equatable, Sendable, CustomStringConvertible {
     case .positionOutside(let epoch, let index, let dataset, let count):
       "the stored data position (epoch \(epoch), index \(index)) lies outside \(dataset), which has "
         + "\(count) image(s); resume with the data set that the run was started with"
+    case .batchPositionOutside(let epoch, let index, let source, let batches):
+      "the stored data position (epoch \(epoch), batch \(index)) lies outside \(source), which has "
+        + "\(batches) batch(es) an epoch; resume with the text and batch size that the run was started with"
+    case .emptyText(let path): "\(path): holds no text; give a file with text in it"
+    case .notUTF8(let path, let byte, let offset, let line):
+      "\(path): not UTF-8: wrong byte 0x\(String(byte, radix: 16, uppercase: true)) at offset \(offset) "
+        + "(line \(line)); convert it, for example with iconv -t UTF-8"
+    case .unequalLines(let source, let sourceCount, let target, let targetCount):
+      "\(source) has \(sourceCount) line(s), but \(target) has \(targetCount); line n of one must be the "
+        + "translation of line n of the other"
     case .invalidOption(let text): text
     }
   }

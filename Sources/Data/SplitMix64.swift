@@ -51,12 +51,23 @@ package enum EpochOrder {
   // Purposes keep the streams of one seed apart; the numbers spell their names.
   private static let orderPurpose: UInt64 = 0x6F72_6465_72  // "order"
   private static let flipPurpose: UInt64 = 0x666C_6970  // "flip"
+  private static let batchPurpose: UInt64 = 0x62_6174_6368  // "batch"
 
   /// A permutation of 0 ..< count: Fisher-Yates from the last place down, place i exchanged with
   /// `below(i + 1)` of the generator keyed ("order", seed, epoch).
   package static func permutation(count: Int, seed: UInt64, epoch: Int) -> [UInt32] {
-    require(count <= Int(UInt32.max), "EpochOrder: \(count) pictures are more than 2^32 - 1")
-    var generator = SplitMix64(key: orderPurpose, seed, UInt64(epoch))
+    require(count <= Int(UInt32.max), "EpochOrder: \(count) examples are more than 2^32 - 1")
+    return shuffled(count, SplitMix64(key: orderPurpose, seed, UInt64(epoch)))
+  }
+
+  /// The order of an epoch's batches where these are put together by length; as `permutation`, but keyed ("batch",
+  /// seed, epoch).
+  package static func batchPermutation(count: Int, seed: UInt64, epoch: Int) -> [UInt32] {
+    shuffled(count, SplitMix64(key: batchPurpose, seed, UInt64(epoch)))
+  }
+
+  private static func shuffled(_ count: Int, _ generator: SplitMix64) -> [UInt32] {
+    var generator = generator
     var order = Array(0..<UInt32(count))
     for i in stride(from: count - 1, to: 0, by: -1) {
       order.swapAt(i, Int(generator.below(UInt64(i) + 1)))
