@@ -32,6 +32,9 @@ enum RealData {
     atPath: FashionMNIST.defaultFolder + "/train-images-idx3-ubyte.gz")
   static let cifar10 = has("cifar10")
   static let photos = has("photos")
+  static let multi30k = has("multi30k")
+  static let nsmc = has("nsmc") && has("sst2")
+  static let tinyShakespeare = has("tinyshakespeare")
 
   private static func has(_ name: String) -> Bool {
     folder.map { FileManager.default.fileExists(atPath: $0 + "/" + name) } ?? false
