@@ -60,6 +60,21 @@ import Testing
     #expect(kernels([loss]) == ["LinearCrossEntropy [blocked cross-entropy]"])
   }
 
+  /// Logits of 40,000 x 2,048 numbers are 328 MB; what lives at once is a block of at most 128 MiB, and small things.
+  @Test func logitsNeverLiveInFull() {
+    let (rows, classes) = (40_000, 2048)
+    let x = Tensor.zeros([rows, 8]), weight = Tensor.zeros([classes, 8]),
+      labels = Tensor.zeros([rows], dtype: .int32)
+    let (loss, gradients) = valueAndGradient(withRespectTo: [x, weight]) {
+      linearCrossEntropy(x, weight: weight, labels: labels)
+    }
+    Backends.with(backend) {
+      let plan = Evaluator.shared.plan(for: [loss] + gradients, backend: backend)
+      #expect(plan.arenaBytes < 140 << 20)
+      #expect(plan.arenaBytes > 100 << 20, "the block is in it")
+    }
+  }
+
   private func expectClose(_ actual: [Tensor], _ expected: [Tensor]) {
     for (a, e) in zip(actual, expected) {
       #expect(zip(a.floats(), e.floats()).allSatisfy { abs($0 - $1) <= 1e-5 * (1 + abs($1)) })

@@ -27,7 +27,7 @@ extension OpCatalog {
     + cases(
       LinearCrossEntropy(precision: .bfloat16), "in bfloat16", x: .normal(6, 5),
       weight: .normal(9, 5).of(.float32),
-      labels: .integers(0..<9, 6), bias: .normal(9).of(.float32))
+      labels: .integers(0..<9, 6), bias: .normal(9).of(.float32), dtypes: [.bfloat16])
     + cases(
       LinearCrossEntropy(precision: .float32), "in float32", x: .normal(6, 5),
       weight: .normal(9, 5).of(.float32),
@@ -40,7 +40,8 @@ extension OpCatalog {
       LinearCrossEntropy(labelSmoothing: 0.1, ignoredLabel: -1, precision: .bfloat16),
       "several blocks in bfloat16",
       x: .normal(700, 3), weight: .normal(2100, 3).of(.float32), labels: .integers(-1..<2100, 700),
-      bias: .normal(2100).of(.float32), [])
+      bias: .normal(2100).of(.float32), [],
+      dtypes: [.bfloat16])
 
   private static let functions: [OpCase] = [
     OpCase(
@@ -56,7 +57,7 @@ extension OpCatalog {
       [.normal(5, 4), .normal(6, 4), .integers(0..<6, 5)]
     ) { x in
       let loss = linearCrossEntropy(x[0], weight: x[1], labels: x[2])
-      return [loss, loss * x[0].sum(), square(matmul(x[0], x[1].mT)).mean()]
+      return [loss, loss * x[0].sum().cast(to: .float32), square(matmul(x[0], x[1].mT)).mean()]
     },
   ]
 
