@@ -43,7 +43,8 @@ let libraries: [Target] = [
   module("Neural", own("Tensors")),
   module("Diffusion", own("Tensors")),
   module("Metrics", own("Tensors")),
-  module("Checkpoints", own("Tensors", "Compiler", "Runtime", "Neural") + ["CZlib"]),
+  module("Formats", own("Tensors") + ["CZlib"]),
+  module("Checkpoints", own("Tensors", "Compiler", "Runtime", "Neural", "Formats")),
   module("Data", own("Tensors") + ["CPNG", "CTurboJPEG", "CZlib"]),
   module("Models", own("Tensors", "Neural", "Checkpoints")),
   module("Pipelines", own("Tensors", "Runtime", "Neural", "Diffusion", "Checkpoints", "Data", "Models")),
@@ -90,15 +91,14 @@ let package = Package(
       name: "Kalsae",
       dependencies: own(
         "Tensors", "Compiler", "Runtime", "ReferenceBackend", "CPUBackend", "Neural", "Diffusion", "Metrics",
-        "Checkpoints",
-        "Data", "Models", "Pipelines", "Training", "Measurement"),
+        "Formats", "Checkpoints", "Data", "Models", "Pipelines", "Training", "Measurement"),
       path: "Sources/Kalsae", swiftSettings: settings),
     .executableTarget(
       name: "KalsaeCommandLine",
       dependencies: ["Kalsae", "CBuildCommit", argumentParser, logging]
         + own(
-          "CPUBackend", "Measurement", "Checkpoints", "Data", "Diffusion", "Models", "Pipelines", "Runtime",
-          "Tensors", "Training"),
+          "CPUBackend", "Measurement", "Formats", "Checkpoints", "Data", "Diffusion", "Models",
+          "Pipelines", "Runtime", "Tensors", "Training"),
       path: "Sources/CommandLine", swiftSettings: settings),
     .executableTarget(name: "TrainShapes", dependencies: ["Kalsae"], path: "Examples/TrainShapes"),
     tests("Tensors", own("Tensors")),

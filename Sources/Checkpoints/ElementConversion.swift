@@ -1,3 +1,4 @@
+import KalsaeFormats
 import KalsaeRuntime
 import KalsaeTensors
 

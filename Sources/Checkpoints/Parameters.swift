@@ -1,3 +1,4 @@
+import KalsaeFormats
 import KalsaeNeural
 import KalsaeRuntime
 import KalsaeTensors

@@ -1,3 +1,4 @@
+import KalsaeFormats
 import KalsaeTensors
 
 /// Why a safetensors file cannot be read or written: the file, the tensor where one is to blame, and the fault.

@@ -1,4 +1,5 @@
 import Foundation
+import KalsaeFormats
 
 /// What a safetensors header says of one tensor.
 public struct SafetensorsTensor: Sendable, Equatable {

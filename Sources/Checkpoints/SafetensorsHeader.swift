@@ -1,3 +1,5 @@
+import KalsaeFormats
+
 /// The header of a safetensors file: `u64` little-endian length, JSON, then the tensors' bytes without gaps.
 /// Format: https://huggingface.co/docs/safetensors. Nothing in it is trusted.
 struct SafetensorsHeader {

@@ -1,3 +1,4 @@
+import KalsaeFormats
 import KalsaeTensors
 
 /// Writes a safetensors file: tensors ordered by descending element width, then by name, as the reference

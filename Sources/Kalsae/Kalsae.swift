@@ -1,6 +1,7 @@
 @_exported import KalsaeCheckpoints
 @_exported import KalsaeData
 @_exported import KalsaeDiffusion
+@_exported import KalsaeFormats
 @_exported import KalsaeMetrics
 @_exported import KalsaeModels
 @_exported import KalsaeNeural

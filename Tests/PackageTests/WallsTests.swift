@@ -16,7 +16,7 @@ import Testing
     let compiler = tensors.union(["KalsaeCompiler"])
     let runtime = compiler.union(["KalsaeRuntime"])
     let mathematics = tensors.union(libc)
-    let checkpoints = runtime.union(["KalsaeNeural", "CZlib"]).union(foundation)
+    let checkpoints = runtime.union(["KalsaeNeural", "KalsaeFormats"]).union(foundation)
     let models = mathematics.union(["KalsaeNeural", "KalsaeCheckpoints"])
     let pipelines = runtime.union(models).union(["KalsaeDiffusion", "KalsaeModels", "KalsaeData"]).union(
       foundation)
@@ -29,6 +29,7 @@ import Testing
       "Neural": mathematics,
       "Diffusion": mathematics,
       "Metrics": mathematics,
+      "Formats": tensors.union(foundation).union(["CZlib"]),
       "Checkpoints": checkpoints,
       "Data": tensors.union(foundation).union(["Collections", "CPNG", "CTurboJPEG", "CZlib"]),
       "Models": models,

@@ -70,6 +70,26 @@ public struct ConfigJSON: Sendable {
     }
   }
 
+  /// The objects in the list under `key`, each a configuration of its own; nil when it is absent or null.
+  public func nestedList(_ key: String) throws(ConfigError) -> [ConfigJSON]? {
+    asked.insert(key)
+    switch object[key] {
+    case nil, .null?: return nil
+    case .array(let elements)?:
+      var result: [ConfigJSON] = []
+      for (index, element) in elements.enumerated() {
+        let place = "\(prefix)\(key)[\(index)]"
+        guard case .object(let object) = element else {
+          throw ConfigError(file: file, .value(key: place, expected: "an object", found: element.summary))
+        }
+        result.append(ConfigJSON(object, file: file, prefix: place + "."))
+      }
+      return result
+    case let other?:
+      throw ConfigError(file: file, .value(key: prefix + key, expected: "a list", found: other.summary))
+    }
+  }
+
   /// Reports every key that no line has read, except `ignored` ones, with the nearest key that exists.
   public func finish(ignoring ignored: Set<String> = []) throws(ConfigError) {
     let known = asked.keys
@@ -139,7 +159,7 @@ public struct ConfigError: Error, Equatable, Sendable, CustomStringConvertible {
 
 extension JSON {
   /// The value in an error message: kind and, where it is short, the value.
-  var summary: String {
+  package var summary: String {
     let text = self.text
     let short = text.count <= 40 ? text : String(text.prefix(37)) + "..."
     return switch self {
@@ -154,7 +174,7 @@ extension JSON {
 }
 
 /// The candidate that a slip of the fingers would turn into `key`: at most a third of its letters changed.
-func nearest(to key: String, among candidates: some Sequence<String>) -> String? {
+package func nearest(to key: String, among candidates: some Sequence<String>) -> String? {
   let scored = candidates.map { (editDistance(key, $0), $0) }
   let best = scored.min { $0.0 == $1.0 ? JSON.ascending($0.1, $1.1) : $0.0 < $1.0 }
   guard let best, best.0 <= max(1, key.count / 3) else { return nil }

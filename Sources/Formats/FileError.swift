@@ -30,20 +30,20 @@ public struct FileError: Error, Equatable, Sendable, CustomStringConvertible {
 }
 
 /// The folder that holds `path`, "." when the path names none.
-func parentFolder(of path: String) -> String {
+package func parentFolder(of path: String) -> String {
   guard let slash = path.lastIndex(of: "/") else { return "." }
   return slash == path.startIndex ? "/" : String(path[..<slash])
 }
 
 /// Repeats a call that a signal interrupted.
-func uninterrupted<Value: SignedInteger>(_ call: () -> Value) -> Value {
+package func uninterrupted<Value: SignedInteger>(_ call: () -> Value) -> Value {
   while true {
     let result = call()
     if result != -1 || errno != EINTR { return result }
   }
 }
 
-func writeAll(_ bytes: UnsafeRawBufferPointer, to descriptor: Int32, path: String) throws(FileError) {
+package func writeAll(_ bytes: UnsafeRawBufferPointer, to descriptor: Int32, path: String) throws(FileError) {
   var rest = bytes
   while !rest.isEmpty {
     // Linux transfers at most 2 GiB a call anyway; a short count only means that another turn is needed.
@@ -54,7 +54,7 @@ func writeAll(_ bytes: UnsafeRawBufferPointer, to descriptor: Int32, path: Strin
 }
 
 /// Forces a folder's entries to disk: a rename is durable only after this.
-func synchronizeFolder(_ path: String) throws(FileError) {
+package func synchronizeFolder(_ path: String) throws(FileError) {
   let descriptor = uninterrupted { open(path, O_RDONLY | O_CLOEXEC) }
   guard descriptor >= 0 else { throw FileError(path: path, operation: "open the folder") }
   defer { close(descriptor) }

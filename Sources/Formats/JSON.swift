@@ -15,7 +15,7 @@ public enum JSON: Sendable, Equatable {
     self = try Array(text).withUnsafeBufferPointer { (bytes) throws(JSONError) in try JSON(bytes) }
   }
 
-  init(parsing file: MappedFile) throws(JSONError) {
+  package init(parsing file: MappedFile) throws(JSONError) {
     self = try file.withUnsafeBytes { (bytes) throws(JSONError) in
       try bytes.withMemoryRebound(to: UInt8.self) { (bytes) throws(JSONError) in try JSON(bytes) }
     }
@@ -127,7 +127,7 @@ extension JSON {
     return out + "\n"
   }
 
-  static func quoted(_ string: String) -> String {
+  package static func quoted(_ string: String) -> String {
     var out = "\""
     for scalar in string.unicodeScalars {
       switch scalar {
@@ -148,13 +148,13 @@ extension JSON {
   }
 
   /// A string for an error message: control characters escaped, length bounded.
-  static func shown(_ string: String) -> String {
+  package static func shown(_ string: String) -> String {
     let text = quoted(string).dropFirst().dropLast()
     return text.utf8.count <= 200 ? String(text) : text.prefix(200) + "..."
   }
 
   /// By Unicode scalar, so that no locale or Unicode version changes an order on disk.
-  static func ascending(_ a: String, _ b: String) -> Bool { a.utf8.lexicographicallyPrecedes(b.utf8) }
+  package static func ascending(_ a: String, _ b: String) -> Bool { a.utf8.lexicographicallyPrecedes(b.utf8) }
 
   private func write(to out: inout String, indent: Int?) {
     switch self {

@@ -12,16 +12,16 @@ public struct JSONError: Error, Equatable, Sendable, CustomStringConvertible {
 
 /// A pull reader of JSON (RFC 8259) over UTF-8 bytes that trusts nothing: linear time, bounded depth, no duplicate
 /// keys, no lone surrogates, numbers that fit. `bytes` must outlive the reader.
-struct JSONReader {
+package struct JSONReader {
   /// Deep enough for every configuration, shallow enough for the stack of a worker thread.
-  static let maximumDepth = 128
+  package static let maximumDepth = 128
 
-  let bytes: UnsafeBufferPointer<UInt8>
-  private(set) var position = 0
+  package let bytes: UnsafeBufferPointer<UInt8>
+  package private(set) var position = 0
 
-  init(_ bytes: UnsafeBufferPointer<UInt8>) { self.bytes = bytes }
+  package init(_ bytes: UnsafeBufferPointer<UInt8>) { self.bytes = bytes }
 
-  func failure(_ message: String) -> JSONError {
+  package func failure(_ message: String) -> JSONError {
     var line = 1, column = 1
     for byte in bytes[..<min(position, bytes.count)] {
       if byte == UInt8(ascii: "\n") { (line, column) = (line + 1, 1) } else { column += 1 }
@@ -32,7 +32,7 @@ struct JSONReader {
   // MARK: Structure
 
   /// The next byte that is not white space, without taking it; nil at the end.
-  mutating func peek() -> UInt8? {
+  package mutating func peek() -> UInt8? {
     while position < bytes.count {
       switch bytes[position] {
       case 0x20, 0x09, 0x0A, 0x0D: position += 1
@@ -42,17 +42,17 @@ struct JSONReader {
     return nil
   }
 
-  mutating func expect(_ token: Unicode.Scalar) throws(JSONError) {
+  package mutating func expect(_ token: Unicode.Scalar) throws(JSONError) {
     guard peek() == UInt8(ascii: token) else { throw failure("expected '\(token)', found \(found())") }
     position += 1
   }
 
-  mutating func expectEnd() throws(JSONError) {
+  package mutating func expectEnd() throws(JSONError) {
     guard peek() == nil else { throw failure("expected the end, found \(found())") }
   }
 
   /// Inside an object whose '{' was taken: the next key with its ':' taken, or nil once '}' was.
-  mutating func nextKey(_ first: inout Bool) throws(JSONError) -> String? {
+  package mutating func nextKey(_ first: inout Bool) throws(JSONError) -> String? {
     guard try next(&first, closing: "}") else { return nil }
     guard peek() == UInt8(ascii: "\"") else { throw failure("expected a key in quotes, found \(found())") }
     let key = try string()
@@ -61,7 +61,9 @@ struct JSONReader {
   }
 
   /// Inside an array whose '[' was taken: whether another element follows; false once ']' was taken.
-  mutating func nextElement(_ first: inout Bool) throws(JSONError) -> Bool { try next(&first, closing: "]") }
+  package mutating func nextElement(_ first: inout Bool) throws(JSONError) -> Bool {
+    try next(&first, closing: "]")
+  }
 
   private mutating func next(_ first: inout Bool, closing: Unicode.Scalar) throws(JSONError) -> Bool {
     let byte = peek()
@@ -86,7 +88,7 @@ struct JSONReader {
 
   // MARK: Values
 
-  mutating func value(depth: Int = 0) throws(JSONError) -> JSON {
+  package mutating func value(depth: Int = 0) throws(JSONError) -> JSON {
     guard depth < Self.maximumDepth else { throw failure("nested deeper than \(Self.maximumDepth) levels") }
     guard let byte = peek() else { throw failure("expected a value, found \(found())") }
     switch byte {
@@ -122,7 +124,7 @@ struct JSONReader {
   }
 
   /// An integer that fits `Int` exactly, or the nearest finite `Double` of anything else.
-  mutating func number() throws(JSONError) -> JSON {
+  package mutating func number() throws(JSONError) -> JSON {
     _ = peek()
     let start = position
     var isInteger = true
@@ -157,7 +159,7 @@ struct JSONReader {
     guard position > start else { throw failure("expected a digit, found \(found())") }
   }
 
-  mutating func string() throws(JSONError) -> String {
+  package mutating func string() throws(JSONError) -> String {
     try expect("\"")
     var start = position
     var unescaped: [UInt8]? = nil

@@ -61,7 +61,7 @@ private func split(_ path: String) -> (folder: String, name: String) {
 }
 
 /// Names in a folder in ascending order, without "." and "..".
-func entries(of folder: String) throws(FileError) -> [String] {
+package func entries(of folder: String) throws(FileError) -> [String] {
   guard let stream = opendir(folder) else { throw FileError(path: folder, operation: "list the folder") }
   defer { closedir(stream) }
   var names: [String] = []

@@ -52,6 +52,8 @@ public struct MappedBytes: Sendable {
   public let file: MappedFile
   public let range: Range<Int>
 
+  package init(file: MappedFile, range: Range<Int>) { (self.file, self.range) = (file, range) }
+
   public var count: Int { range.count }
 
   public func withUnsafeBytes<Result, Failure: Error>(
