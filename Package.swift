@@ -45,6 +45,7 @@ let libraries: [Target] = [
   module("Metrics", own("Tensors")),
   module("Formats", own("Tensors") + ["CZlib"]),
   module("Checkpoints", own("Tensors", "Compiler", "Runtime", "Neural", "Formats")),
+  module("Tokenizers", own("Tensors", "Formats")),
   module("Data", own("Tensors") + ["CPNG", "CTurboJPEG", "CZlib"]),
   module("Models", own("Tensors", "Neural", "Checkpoints")),
   module("Pipelines", own("Tensors", "Runtime", "Neural", "Diffusion", "Checkpoints", "Data", "Models")),
@@ -91,13 +92,13 @@ let package = Package(
       name: "Kalsae",
       dependencies: own(
         "Tensors", "Compiler", "Runtime", "ReferenceBackend", "CPUBackend", "Neural", "Diffusion", "Metrics",
-        "Formats", "Checkpoints", "Data", "Models", "Pipelines", "Training", "Measurement"),
+        "Formats", "Checkpoints", "Tokenizers", "Data", "Models", "Pipelines", "Training", "Measurement"),
       path: "Sources/Kalsae", swiftSettings: settings),
     .executableTarget(
       name: "KalsaeCommandLine",
       dependencies: ["Kalsae", "CBuildCommit", argumentParser, logging]
         + own(
-          "CPUBackend", "Measurement", "Formats", "Checkpoints", "Data", "Diffusion", "Models",
+          "CPUBackend", "Measurement", "Formats", "Checkpoints", "Tokenizers", "Data", "Diffusion", "Models",
           "Pipelines", "Runtime", "Tensors", "Training"),
       path: "Sources/CommandLine", swiftSettings: settings),
     .executableTarget(name: "TrainShapes", dependencies: ["Kalsae"], path: "Examples/TrainShapes"),
@@ -109,6 +110,7 @@ let package = Package(
     tests("Diffusion", ["Kalsae"]),
     tests("Metrics", ["Kalsae"]),
     tests("Checkpoints", ["Kalsae"]),
+    tests("Tokenizers", ["Kalsae"] + own("Tokenizers")),
     tests("Data", ["Kalsae"]),
     tests("Models", ["Kalsae"] + own("Measurement")),
     tests("Training", ["Kalsae"]),

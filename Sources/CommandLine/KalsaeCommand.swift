@@ -9,7 +9,8 @@ struct KalsaeCommand: ParsableCommand {
     abstract: "Trains, runs and shows the inside of diffusion models and Transformers, natively.",
     version: Version.description,
     subcommands: [
-      Train.self, Sample.self, Forward.self, Export.self, Inspect.self, Bench.self, Doctor.self,
+      Train.self, Sample.self, Forward.self, TokenizerCommand.self, Export.self, Inspect.self, Bench.self,
+      Doctor.self,
     ])
 
   /// Turns errors into one clear line and exit status 1; wrong usage is 64.

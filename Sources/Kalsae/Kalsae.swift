@@ -8,4 +8,5 @@
 @_exported import KalsaePipelines
 @_exported import KalsaeRuntime
 @_exported import KalsaeTensors
+@_exported import KalsaeTokenizers
 @_exported import KalsaeTraining

@@ -31,6 +31,7 @@ import Testing
       "Metrics": mathematics,
       "Formats": tensors.union(foundation).union(["CZlib"]),
       "Checkpoints": checkpoints,
+      "Tokenizers": tensors.union(foundation).union(["KalsaeFormats"]),
       "Data": tensors.union(foundation).union(["Collections", "CPNG", "CTurboJPEG", "CZlib"]),
       "Models": models,
       "Pipelines": pipelines,
