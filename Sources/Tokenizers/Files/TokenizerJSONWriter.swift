@@ -22,10 +22,12 @@ extension Pipeline {
   fileprivate func json(_ truncation: Truncation?, _ padding: Padding?) throws -> JSON {
     // SentencePiece's spaces are its normalizer's work there, a pre-tokenizer's here.
     var pre = preTokenizer?.json ?? .null
-    if case .sentencePiece(_, _, let addsPrefix, let escapes, _)? = normalizer, escapes, preTokenizer == nil {
+    if case .sentencePiece(_, let removesExtra, let addsPrefix, let escapes, _)? = normalizer, escapes,
+      preTokenizer == nil
+    {
       pre =
         PreTokenizer.metaspace(
-          replacement: 0x2581, scheme: addsPrefix ? .always : .never, splits: cutsAtSpaces
+          replacement: 0x2581, scheme: addsPrefix ? .always : .never, splits: cutsAtSpaces && removesExtra
         ).json
     }
     return [

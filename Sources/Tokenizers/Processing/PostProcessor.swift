@@ -116,9 +116,8 @@ indirect enum PostProcessor: Sendable {
       func isSpace(_ scalar: Unicode.Scalar) -> Bool { scalar == "\u{120}" || scalar.properties.isWhitespace }
       var leading = scalars.prefix(while: isSpace).count
       let trailing = scalars.reversed().prefix(while: isSpace).count
-      if leading > 0, index == 0 && addsPrefixSpace || range.lowerBound == 0 && addsPrefixSpace {
-        leading -= 1
-      }
+      // One space at the start is the one that was put there.
+      if leading == 1, addsPrefixSpace, index == 0 || range.lowerBound == 0 { leading = 0 }
       let start = min(range.lowerBound + leading, range.upperBound)
       result.offsets[index] = start..<max(start, range.upperBound - trailing)
     }

@@ -48,8 +48,13 @@ struct TextBuilder {
   }
 
   /// Appends bytes of the source as they are.
+  @inline(__always)
   mutating func keep(_ range: Range<Int>) {
-    bytes.append(contentsOf: source.bytes[range])
+    if range.count <= 4 {
+      for index in range { bytes.append(source.bytes[index]) }
+    } else {
+      bytes.append(contentsOf: source.bytes[range])
+    }
     guard source.isTracked else { return }
     if let old = source.origins {
       origins.append(contentsOf: old[range])
@@ -66,6 +71,7 @@ struct TextBuilder {
   }
 
   /// Appends a scalar that stands for `range` of the source.
+  @inline(__always)
   mutating func append(_ scalar: UInt32, from range: Range<Int>) {
     let start = bytes.count
     UTF8Scalars.append(scalar, to: &bytes)
@@ -93,6 +99,7 @@ extension Text {
   var isASCII: Bool { bytes.allSatisfy { $0 < 0x80 } }
 
   /// The text with each scalar replaced by what `body` appends for it; `body` gets the scalar and its range.
+  @inline(__always)
   func mappingScalars(_ body: (UInt32, Range<Int>, inout TextBuilder) -> Void) -> Text {
     var builder = TextBuilder(self)
     bytes.withUnsafeBufferPointer { bytes in
