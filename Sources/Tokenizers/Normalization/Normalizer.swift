@@ -27,7 +27,7 @@ indirect enum Normalizer: Sendable {
     switch self {
     case .bert(let options): return options.apply(text, &worker)
     case .strip(let left, let right): return strip(text, left, right)
-    case .stripAccents: return Self.stripMarks(text)
+    case .stripAccents: return Self.stripMarks(text, .mark)
     case .unicode(let form): return worker.normalize(text, form)
     case .sequence(let steps): return steps.reduce(text) { $1.apply($0, &worker) }
     case .lowercase: return Self.lowercase(text)
@@ -64,12 +64,12 @@ indirect enum Normalizer: Sendable {
     }
   }
 
-  /// Drops nonspacing marks, which decomposition has set apart.
-  static func stripMarks(_ text: Text) -> Text {
+  /// Drops marks of the given categories, which decomposition has set apart.
+  static func stripMarks(_ text: Text, _ marks: Category.Mask) -> Text {
     if text.bytes.allSatisfy({ $0 < 0xCC }) { return text }
     let table = ScalarTable.shared
     return text.mappingScalars { scalar, range, out in
-      if scalar < 0x300 || !table.isIn(.of(.Mn), scalar) { out.keep(range) }
+      if scalar < 0x300 || !table.isIn(marks, scalar) { out.keep(range) }
     }
   }
 
@@ -219,7 +219,7 @@ struct BertNormalizer: Sendable, Equatable {
   func apply(_ text: Text, _ worker: inout UnicodeNormalizer) -> Text {
     var text = text
     if cleansText || separatesHan { text = cleaned(text) }
-    if stripsAccents ?? lowercases { text = Normalizer.stripMarks(worker.normalize(text, .NFD)) }
+    if stripsAccents ?? lowercases { text = Normalizer.stripMarks(worker.normalize(text, .NFD), .of(.Mn)) }
     return lowercases ? Normalizer.lowercase(text) : text
   }
 

@@ -3,18 +3,18 @@
 enum UnicodeScripts {
   static func split(_ pieces: inout Pieces) {
     pieces.split(.isolated) { bytes, range, parts in
-      var position = range.lowerBound, start = position, current: Int? = nil
+      // What comes before the first scalar of a script is in no piece, as in the original.
+      var position = range.lowerBound, start = range.upperBound, current: Int? = nil
       while position < range.upperBound {
         let (scalar, length) = UTF8Scalars.decode(bytes, position)
         let next = number(scalar)
-        if next != any, let last = current, last != any, last != next {
-          parts.append(.init(start: start, end: position, isMatch: true))
-          start = position
+        if next != any, current != next {
+          if start < range.upperBound { parts.append(.init(start: start, end: position, isMatch: true)) }
+          (start, current) = (position, next)
         }
-        if next != any || current == nil { current = next }
         position += length
       }
-      if start < position { parts.append(.init(start: start, end: position, isMatch: true)) }
+      if start < range.upperBound { parts.append(.init(start: start, end: position, isMatch: true)) }
     }
   }
 
@@ -51,6 +51,7 @@ enum UnicodeScripts {
     (0x3021, 0x3029, 2), (0x3038, 0x303B, 2), (0x3041, 0x3096, 2), (0x309D, 0x309F, 2), (0x30A1, 0x30FA, 2),
     (0x30FD, 0x30FF, 2), (0x31F0, 0x31FF, 2), (0x32D0, 0x32FE, 2), (0x3300, 0x3357, 2), (0x3400, 0x4DBF, 2),
     (0x4E00, 0x9FFF, 2), (0xF900, 0xFAD9, 2), (0xFF66, 0xFF6F, 2), (0xFF71, 0xFF9D, 2), (0x20000, 0x323AF, 2),
+    (0x2071, 0x2071, 3), (0x207F, 0x207F, 3), (0x2090, 0x209C, 3), (0x212A, 0x212B, 3), (0x2160, 0x2188, 3),
     (0x3105, 0x312F, 29), (0x300, 0x36F, 30), (0x485, 0x486, 30), (0x64B, 0x655, 30), (0x670, 0x670, 30),
     (0x951, 0x954, 30), (0x1AB0, 0x1ACE, 30), (0x1DC0, 0x1DFF, 30), (0x200C, 0x200D, 30),
     (0x20D0, 0x20F0, 30),
