@@ -30,12 +30,13 @@ import Testing
     }
   }
 
-  /// What stands for several characters covers all of them here, one of them there: such texts are left out.
-  @Test(arguments: names)
+  /// What stands for several characters covers all of them here, one of them there: such texts are left out. So is the
+  /// model whose bytes each cover the whole of what is unknown there.
+  @Test(arguments: names.filter { $0 != "unigram-bytes" })
   func offsets(_ name: String) throws {
     let tokenizer = try Tokenizer(path: Fixtures.path(name + ".json"))
     let cases = try Fixtures.json(name + ".expected.json")["cases"].array
-    let joinsSpaces = name == "t5" || name == "unigram-bytes"
+    let joinsSpaces = name == "t5"
     for (text, item) in zip(try Self.texts(), cases) where text.utf8.allSatisfy({ $0 < 0x80 }) {
       if joinsSpaces, text.contains("  ") { continue }
       let offsets = tokenizer.encode(text).offsets.map { [Int32($0.lowerBound), Int32($0.upperBound)] }
