@@ -48,6 +48,7 @@ let libraries: [Target] = [
   module("Tokenizers", own("Tensors", "Formats")),
   module("Data", own("Tensors") + ["CPNG", "CTurboJPEG", "CZlib"]),
   module("Models", own("Tensors", "Neural", "Checkpoints")),
+  module("Generation", own("Tensors", "Runtime", "Neural", "Checkpoints", "Tokenizers", "Data", "Models")),
   module("Pipelines", own("Tensors", "Runtime", "Neural", "Diffusion", "Checkpoints", "Data", "Models")),
   module(
     "Measurement",
@@ -55,8 +56,9 @@ let libraries: [Target] = [
       "Tensors", "Compiler", "Runtime", "CPUBackend", "Neural", "Diffusion", "Checkpoints", "Data", "Models")),
   module(
     "Training",
-    own("Tensors", "Compiler", "Runtime", "Neural", "Diffusion", "Checkpoints", "Data", "Models", "Pipelines")
-      + [logging, protobuf]),
+    own(
+      "Tensors", "Compiler", "Runtime", "Neural", "Diffusion", "Checkpoints", "Tokenizers", "Data", "Models",
+      "Generation", "Pipelines") + [logging, protobuf]),
 ]
 
 let package = Package(
@@ -92,13 +94,13 @@ let package = Package(
       name: "Kalsae",
       dependencies: own(
         "Tensors", "Compiler", "Runtime", "ReferenceBackend", "CPUBackend", "Neural", "Diffusion", "Metrics",
-        "Formats", "Checkpoints", "Tokenizers", "Data", "Models", "Pipelines", "Training", "Measurement"),
+        "Formats", "Checkpoints", "Tokenizers", "Data", "Models", "Generation", "Pipelines", "Training", "Measurement"),
       path: "Sources/Kalsae", swiftSettings: settings),
     .executableTarget(
       name: "KalsaeCommandLine",
       dependencies: ["Kalsae", "CBuildCommit", argumentParser, logging]
         + own(
-          "CPUBackend", "Measurement", "Formats", "Checkpoints", "Tokenizers", "Data", "Diffusion", "Models",
+          "CPUBackend", "Measurement", "Formats", "Checkpoints", "Tokenizers", "Data", "Diffusion", "Generation", "Models",
           "Pipelines", "Runtime", "Tensors", "Training"),
       path: "Sources/CommandLine", swiftSettings: settings),
     .executableTarget(name: "TrainShapes", dependencies: ["Kalsae"], path: "Examples/TrainShapes"),
@@ -113,6 +115,7 @@ let package = Package(
     tests("Tokenizers", ["Kalsae"] + own("Tokenizers")),
     tests("Data", ["Kalsae"]),
     tests("Models", ["Kalsae"] + own("Measurement")),
+    tests("Generation", ["Kalsae"]),
     tests("Training", ["Kalsae"]),
     tests("CommandLine", ["Kalsae", "KalsaeCommandLine"]),
     tests("Package", ["Kalsae", "KalsaeCommandLine"]),

@@ -37,9 +37,12 @@ struct Console: Sendable {
 
   /// Writes a line of the result. A standard output that takes no more ends the process with status 1, silently where
   /// its reader has gone.
-  static func result(_ text: String) {
+  static func result(_ text: String) { draw(result: text.hasSuffix("\n") ? text : text + "\n") }
+
+  /// Writes a part of the result as it is.
+  static func draw(result text: String) {
     do {
-      try FileHandle.standardOutput.write(contentsOf: Data((text.hasSuffix("\n") ? text : text + "\n").utf8))
+      try FileHandle.standardOutput.write(contentsOf: Data(text.utf8))
     } catch {
       if errno != EPIPE {
         Self.error("kalsae: cannot write to standard output: \(error.localizedDescription)")

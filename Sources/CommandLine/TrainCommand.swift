@@ -8,7 +8,7 @@ import Logging
 
 struct Train: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Train a model from nothing.", subcommands: [TrainDDPM.self])
+    abstract: "Train a model from nothing.", subcommands: [TrainDDPM.self, TrainLanguageModel.self])
 }
 
 struct TrainDDPM: ParsableCommand {

@@ -2,6 +2,7 @@
 @_exported import KalsaeData
 @_exported import KalsaeDiffusion
 @_exported import KalsaeFormats
+@_exported import KalsaeGeneration
 @_exported import KalsaeMetrics
 @_exported import KalsaeModels
 @_exported import KalsaeNeural
