@@ -94,13 +94,15 @@ let package = Package(
       name: "Kalsae",
       dependencies: own(
         "Tensors", "Compiler", "Runtime", "ReferenceBackend", "CPUBackend", "Neural", "Diffusion", "Metrics",
-        "Formats", "Checkpoints", "Tokenizers", "Data", "Models", "Generation", "Pipelines", "Training", "Measurement"),
+        "Formats", "Checkpoints", "Tokenizers", "Data", "Models", "Generation", "Pipelines", "Training",
+        "Measurement"),
       path: "Sources/Kalsae", swiftSettings: settings),
     .executableTarget(
       name: "KalsaeCommandLine",
       dependencies: ["Kalsae", "CBuildCommit", argumentParser, logging]
         + own(
-          "CPUBackend", "Measurement", "Formats", "Checkpoints", "Tokenizers", "Data", "Diffusion", "Generation", "Models",
+          "CPUBackend", "Measurement", "Formats", "Checkpoints", "Tokenizers", "Data", "Diffusion",
+          "Generation", "Models",
           "Pipelines", "Runtime", "Tensors", "Training"),
       path: "Sources/CommandLine", swiftSettings: settings),
     .executableTarget(name: "TrainShapes", dependencies: ["Kalsae"], path: "Examples/TrainShapes"),

@@ -37,7 +37,8 @@ struct TrainLanguageModel: ParsableCommand {
   func run() throws {
     try training.train(LanguageModelTask.self, try resolved(), outputOptions) { trainer in
       let task = trainer.task
-      return "\(task.training.count) tokens to learn from, \(task.validation?.count ?? 0) held out, vocabulary "
+      return
+        "\(task.training.count) tokens to learn from, \(task.validation?.count ?? 0) held out, vocabulary "
         + "\(task.tokenizer.vocabularySize)"
     }
   }

@@ -76,7 +76,8 @@ public struct BeamSearch: Sendable {
       if finished.count == width, finished[width - 1].score >= bound { return finished }
     }
     let open = beams.map { hypothesis($0.tokens, $0.logProbability, isFinished: false) }
-    return Array((finished + (finished.count < width ? open : [])).sorted { $0.score > $1.score }.prefix(width))
+    return Array(
+      (finished + (finished.count < width ? open : [])).sorted { $0.score > $1.score }.prefix(width))
   }
 
   private func penalty(_ length: Int) -> Double { pow(Double(5 + length) / 6, lengthPenalty) }
@@ -89,5 +90,7 @@ public struct BeamSearch: Sendable {
       isFinished: isFinished)
   }
 
-  private func best(_ scores: [Double], _ count: Int) -> [Int32] { mostProbable(scores.map(Float.init), count) }
+  private func best(_ scores: [Double], _ count: Int) -> [Int32] {
+    mostProbable(scores.map(Float.init), count)
+  }
 }

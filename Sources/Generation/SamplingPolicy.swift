@@ -49,7 +49,9 @@ public struct SamplingPolicy: Sendable, Equatable {
   /// - Parameters:
   ///   - logits: one number for each token of the vocabulary.
   ///   - seen: the tokens so far, for the repetition penalty.
-  public func candidates(_ logits: [Float], seen: some Sequence<Int32>) -> [(token: Int32, probability: Double)] {
+  public func candidates(_ logits: [Float], seen: some Sequence<Int32>) -> [(
+    token: Int32, probability: Double
+  )] {
     var logits = logits
     if repetitionPenalty != 1 { penalizeRepetition(&logits, seen) }
     guard temperature > 0 else {
@@ -66,7 +68,10 @@ public struct SamplingPolicy: Sendable, Equatable {
       let total = weights.reduce(0, +)
       var sum = 0.0
       // The token that reaches the threshold is kept.
-      keep(weights.firstIndex { sum += $0 / total; return sum >= topP }.map { $0 + 1 } ?? weights.count)
+      keep(
+        weights.firstIndex {
+          sum += $0 / total; return sum >= topP
+        }.map { $0 + 1 } ?? weights.count)
     }
     if let minP { keep(weights.firstIndex { $0 < minP } ?? weights.count) }
     let total = weights.reduce(0, +)
@@ -117,7 +122,8 @@ func mostProbable(_ logits: [Float], _ count: Int) -> [Int32] {
     var parent = start
     while true {
       var worst = parent
-      for child in [2 * parent + 1, 2 * parent + 2] where child < heap.count && isBefore(heap[worst], heap[child]) {
+      for child in [2 * parent + 1, 2 * parent + 2]
+      where child < heap.count && isBefore(heap[worst], heap[child]) {
         worst = child
       }
       guard worst != parent else { return }

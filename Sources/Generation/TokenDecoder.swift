@@ -94,8 +94,12 @@ extension BeamSearch {
     return run(end: end) { beams, parents in
       let isFirst = beams[0].isEmpty
       // Fewer beams than rows: the rest repeats the first, and is not looked at.
-      func padded<T>(_ values: [T]) -> [T] { values + Array(repeating: values[0], count: width - values.count) }
-      let tokens = isFirst ? Tensor((0..<width).flatMap { _ in prompt }, [width, prompt.count])
+      func padded<T>(_ values: [T]) -> [T] {
+        values + Array(repeating: values[0], count: width - values.count)
+      }
+      let tokens =
+        isFirst
+        ? Tensor((0..<width).flatMap { _ in prompt }, [width, prompt.count])
         : Tensor(padded(beams.map { $0.last! }), [width, 1])
       if !isFirst { cache.reorder(Tensor(padded(parents).map(Int32.init))) }
       let next = Mode.evaluation { model.nextLogits(tokens, cache: cache) }

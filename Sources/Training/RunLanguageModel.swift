@@ -16,7 +16,8 @@ extension TextGenerator {
     if file.object["task"] == nil {
       let config = try GPT2Config(file)
       self.init(
-        model: try GPT2LMHeadModel(folder: path, config), tokenizer: try Tokenizer(path: path), end: config.eos_token_id.map(Int32.init))
+        model: try GPT2LMHeadModel(folder: path, config), tokenizer: try Tokenizer(path: path),
+        end: config.eos_token_id.map(Int32.init))
       return
     }
     let configuration: LanguageModelConfiguration = try run.configuration()

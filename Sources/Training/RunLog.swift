@@ -18,7 +18,8 @@ public final class RunLog {
 
   /// Notes a step; every `interval`-th writes the mean loss since the last entry.
   func add(
-    step: Int, loss: Double, gradientNorm: Double, learningRate: Double, speed: (unit: String, perSecond: Double)
+    step: Int, loss: Double, gradientNorm: Double, learningRate: Double,
+    speed: (unit: String, perSecond: Double)
   ) throws {
     losses.append(loss)
     guard step % Self.interval == 0 else { return }

@@ -47,7 +47,8 @@ struct TrainingState<Model: Module> {
     let threads: Int = try state("threads")
     try state.finish()
     try loadParameters(into: contents, from: SafetensorsFile(path: path + "/" + CheckpointFiles.model))
-    try loadParameters(into: average.average, from: SafetensorsFile(path: path + "/" + CheckpointFiles.average))
+    try loadParameters(
+      into: average.average, from: SafetensorsFile(path: path + "/" + CheckpointFiles.average))
     try loadSlots(memory, from: SafetensorsFile(path: path + "/" + CheckpointFiles.optimizer))
     return threads
   }

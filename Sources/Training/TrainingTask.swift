@@ -25,7 +25,9 @@ public protocol TrainingTask {
   var learningRate: LearningRate { get }
 
   /// Batches from `position` on, each with the place behind it.
-  func makeLoader(at position: LoaderPosition) throws -> () throws -> (batch: Batch, positionAfter: LoaderPosition)
+  func makeLoader(at position: LoaderPosition) throws -> () throws -> (
+    batch: Batch, positionAfter: LoaderPosition
+  )
 
   /// How much of `unit` a batch holds.
   func count(_ batch: Batch) -> Int
