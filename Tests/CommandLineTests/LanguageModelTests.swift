@@ -43,8 +43,13 @@ extension CommandLineTests {
       // Greedy is sampling from the single most probable token.
       let narrow = try Kalsae(place, arguments + ["--top-k", "1"]).wait()
       #expect(narrow.output == greedy.output)
+      // Beams do not outgrow the context.
       let beam = try Kalsae(place, arguments + ["--beam", "1", "--length-penalty", "0"]).wait()
-      #expect(beam.output == greedy.output)
+      #expect(beam.status == 1 && beam.errors.contains("--max-new-tokens"), "\(beam.errors)")
+      let short = try Kalsae(
+        place, ["generate", "run", "--prompt", "the s", "--max-new-tokens", "20", "--beam", "1"]
+      ).wait()
+      #expect(short.output.count > 10 && greedy.output.hasPrefix(short.output.dropLast()), "\(short.errors)")
       // More than the context: what is oldest is forgotten.
       let long = try Kalsae(
         place, ["generate", "run", "--prompt", "the s", "--max-new-tokens", "80", "--temperature", "0"]

@@ -35,8 +35,11 @@ import Testing
       "Data": tensors.union(foundation).union(["Collections", "CPNG", "CTurboJPEG", "CZlib"]),
       "Models": models,
       "Pipelines": pipelines,
-      "Generation": runtime.union(models).union(["KalsaeTokenizers", "KalsaeData"]).union(foundation),
-      "Training": pipelines.union(["KalsaeTokenizers", "KalsaeGeneration"]).union(["KalsaePipelines", "Logging", "SwiftProtobuf"]),
+      "Generation": runtime.union(models).union(["KalsaeModels", "KalsaeTokenizers", "KalsaeData"]).union(
+        foundation),
+      "Training": pipelines.union(["KalsaeTokenizers", "KalsaeGeneration"]).union([
+        "KalsaePipelines", "Logging", "SwiftProtobuf",
+      ]),
       "Measurement": pipelines.union(["KalsaeCPUBackend"]),
     ]
   }()
