@@ -1,6 +1,6 @@
 """Kalsae's tokenizers against Hugging Face's (Rust), on the same documents, one thread each, in turns.
 
-    python3 Benchmarks/peers/tokenize.py tokenizer.json TEXT... [--kalsae .build/release/kalsae] [--megabytes 100] [--check]
+    python3 Benchmarks/peers/tokenizers_speed.py tokenizer.json TEXT... [--kalsae .build/release/kalsae] [--megabytes 100] [--check]
 
 The files are cut into documents of whole lines of about --document-bytes bytes and repeated up to --megabytes. Peer: the
 faster of `encode_batch` and `encode_batch_fast`, with RAYON_NUM_THREADS=1 and without parallelism.
