@@ -3,27 +3,37 @@
 #pragma once
 #include "common.h"
 
+#define KK_LOG2_E 1.442695041f
+// ln 2 = high - low; the high part has 9 bits.
+#define KK_LN2_HIGH 0.693359375f
+#define KK_LN2_LOW 2.12194440e-4f
+// 1.5 2^23: adding it rounds to an integer, which its last bits then hold.
+#define KK_ROUNDER 12582912.0f
+#define KK_ROUNDER_BITS 0x4b400000u
+
 KK_INLINE float kk_pow2i(int32_t k) { return kk_bits_f32((uint32_t)(k + 127) << 23); }
 
 // Nearest integer by the 1.5 2^23 trick: |t| < 2^22. Works on machines without a rounding instruction.
 KK_INLINE float kk_nearest(float t, int32_t *k) {
-  float shifted = t + 12582912.0f;
-  *k = (int32_t)(kk_f32_bits(shifted) - 0x4b400000u);
-  return shifted - 12582912.0f;
+  float shifted = t + KK_ROUNDER;
+  *k = (int32_t)(kk_f32_bits(shifted) - KK_ROUNDER_BITS);
+  return shifted - KK_ROUNDER;
 }
+
+// exp(r) - 1 for |r| <= ln 2 / 2, for numbers and vectors of numbers.
+#define KK_EXPM1_NEAR_ZERO(R)                                                                                \
+  ((R) + (R) * (R) *                                                                                         \
+             ((((1.381446724e-3f * (R) + 8.368780836e-3f) * (R) + 4.166839272e-2f) * (R) + 1.666651964e-1f) *  \
+                     (R) +                                                                                   \
+                 4.999999404e-1f))
 
 // x = k ln 2 + r, |r| <= ln 2 / 2; returns exp(r) - 1.
 KK_INLINE float kk_exp_parts(float x, int32_t *k) {
   KK_CONTRACT
-  float t = kk_nearest(x * 1.442695041f, k);
-  float r = x - t * 0.693359375f;
-  r = r + t * 2.12194440e-4f;
-  float q = 1.381446724e-3f;
-  q = q * r + 8.368780836e-3f;
-  q = q * r + 4.166839272e-2f;
-  q = q * r + 1.666651964e-1f;
-  q = q * r + 4.999999404e-1f;
-  return r + r * r * q;
+  float t = kk_nearest(x * KK_LOG2_E, k);
+  float r = x - t * KK_LN2_HIGH;
+  r = r + t * KK_LN2_LOW;
+  return KK_EXPM1_NEAR_ZERO(r);
 }
 
 KK_INLINE float kk_clamp(float x, float low, float high) {
@@ -73,8 +83,8 @@ KK_INLINE float kk_logf(float x) {
   q = q * f - 2.499979734e-1f;
   q = q * f + 3.333321512e-1f;
   float s = f * f;
-  float y = e * -2.12194440e-4f + s * (f * q - 0.5f);
-  y = e * 0.693359375f + (f + y);
+  float y = e * -KK_LN2_LOW + s * (f * q - 0.5f);
+  y = e * KK_LN2_HIGH + (f + y);
   y = x > 0.0f ? y : (x == 0.0f ? -INFINITY : NAN);
   // +inf and NaN pass through.
   return (bits & 0x7fffffffu) >= 0x7f800000u ? (x > 0.0f || x != x ? x : NAN) : y;

@@ -21,6 +21,41 @@ package struct Layout: Hashable, Sendable {
     }
     return true
   }
+
+  /// The same elements in the same order under another shape, or nil when no strides lead to them.
+  package func reshaped(_ target: Shape) -> Layout? {
+    if isDense { return Layout(target, offset: offset) }
+    let old = shape.dimensions.indices.filter { shape.dimensions[$0] != 1 }
+    var steps = [Int](repeating: 1, count: target.rank)
+    var next = 0, axis = 0
+    while axis < target.rank {
+      guard target.dimensions[axis] != 1 else {
+        axis += 1
+        continue
+      }
+      // The fewest axes from here on, of both shapes, that hold equally many elements.
+      var end = axis + 1, last = next
+      var wanted = target.dimensions[axis], held = shape.dimensions[old[next]]
+      while wanted != held {
+        if wanted < held {
+          wanted *= target.dimensions[end]
+          end += 1
+        } else {
+          let (outer, inner) = (old[last], old[last + 1])
+          guard strides[outer] == strides[inner] * shape.dimensions[inner] else { return nil }
+          last += 1
+          held *= shape.dimensions[inner]
+        }
+      }
+      var step = strides[old[last]]
+      for place in (axis..<end).reversed() {
+        steps[place] = step
+        step *= target.dimensions[place]
+      }
+      (axis, next) = (end, last + 1)
+    }
+    return Layout(target, offset: offset, strides: steps)
+  }
 }
 
 /// An operand of a kernel. A kernel receives the address of its first element.

@@ -1,6 +1,7 @@
 // The C kernels behind Kalsae's CPU backend. Every function is parallel inside (see parallel.h), trusts its
 // caller for shapes and pointers, and gives the same bits for the same arguments and thread count.
 #pragma once
+#include "ckernels/attention.h"
 #include "ckernels/copy.h"
 #include "ckernels/elementwise.h"
 #include "ckernels/gather.h"

@@ -12,7 +12,10 @@ package func fuseEpilogues(_ graph: Graph) -> Graph {
   // What stands at each place afterwards; nil: what stood there before.
   var replaced: [Int: [Graph.Instruction]] = [:]
   for index in graph.instructions.indices where replaced[index] == nil {
-    guard var product = Product(graph.instructions[index]) else { continue }
+    // An empty sum is no product: its zeros take no epilogue.
+    guard graph.instructions[index].inputs.allSatisfy({ graph.specs[$0].shape.count > 0 }),
+      var product = Product(graph.instructions[index])
+    else { continue }
     var value = graph.instructions[index].outputs[0]
     let channels = graph.specs[value].shape[-1]
     var absorbed: [Int] = []

@@ -76,9 +76,7 @@ private func movedLayout(_ instruction: Graph.Instruction, _ graph: LaidOutGraph
   let source = graph.layout(of: input)
   switch instruction.op {
   case is Barrier: return source
-  case let op as Reshape:
-    guard source.isDense else { return nil }
-    return Layout(op.shape, offset: source.offset)
+  case let op as Reshape: return source.reshaped(op.shape)
   case let op as Transpose:
     return Layout(
       Shape(op.permutation.map { source.shape.dimensions[$0] }), offset: source.offset,

@@ -77,8 +77,8 @@ struct OpCase: Sendable, CustomTestStringConvertible {
 /// Sample inputs for every op; the generic tests run over all of it.
 enum OpCatalog {
   static let all: [OpCase] =
-    elementwise + movement + reductions + indexing + products + normalization + softmax + linearCrossEntropies
-    + pooling + updates
+    elementwise + movement + reductions + indexing + products + normalization + softmax + attention
+    + linearCrossEntropies + pooling + updates
     + graph
 
   static let differentiable = all.filter { $0.traits.contains(.differentiable) }

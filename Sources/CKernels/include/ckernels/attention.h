@@ -1,0 +1,51 @@
+// Scaled dot-product attention, blockwise: no (queries, keys) array exists.
+#pragma once
+#include "types.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/// Attention of q (batch, queries, heads, width) to k (batch, keys, key_heads, width) and
+/// v (batch, keys, key_heads, value_width); head h reads key head h / (heads / key_heads):
+///
+///     s = scale q k^T + mask,   y = softmax(s) v,   log_sum = log sum_k exp(s)
+///
+/// `causal`: query t sees keys up to t + keys - queries. An additive mask is KK_F32 or KK_BF16; a KK_BOOL mask
+/// keeps the keys where it is true. A query that sees nothing gives y = 0 and log_sum = 0, and has no gradient.
+///
+/// Operands are read through their strides (in elements), the last axis being dense. Results are dense:
+/// y (batch, queries, heads, value_width), log_sum (batch, heads, queries), gradients as their operands.
+typedef struct {
+  int64_t batch, queries, keys, heads, key_heads, width, value_width;  // none is 0
+  kk_dtype type;                                                       // KK_F32 or KK_BF16
+  float scale;
+  bool causal;
+  int64_t q_strides[3], k_strides[3], v_strides[3];  // of batch, position, head
+  const void *mask;                                  // or NULL
+  kk_dtype mask_type;
+  int64_t mask_strides[4];  // of batch, head, query, key
+} kk_attention;
+
+/// Bytes of scratch memory that the kernels need with the present number of threads; linear in the keys.
+int64_t kk_attention_forward_scratch(const kk_attention *attention);
+int64_t kk_attention_backward_scratch(const kk_attention *attention);
+
+void kk_attention_forward(
+    const kk_attention *attention, const void *q, const void *k, const void *v, void *y, float *log_sum,
+    void *scratch);
+
+/// What the gradient reads besides the operands: dy, and the forward results y and log_sum (dense).
+typedef struct {
+  const void *dy, *y;
+  int64_t dy_strides[3], y_strides[3];  // of batch, position, head
+  const float *log_sum;
+} kk_attention_results;
+
+void kk_attention_backward(
+    const kk_attention *attention, const kk_attention_results *results, const void *q, const void *k,
+    const void *v, void *dq, void *dk, void *dv, void *scratch);
+
+#ifdef __cplusplus
+}
+#endif

@@ -1,0 +1,94 @@
+import CKernels
+import KalsaeCompiler
+import KalsaeRuntime
+import KalsaeTensors
+
+extension ScaledDotProductAttention: CPUComposite {
+  func isClaimed(_ inputs: [Spec]) -> Bool { isKernelAttention(inputs[..<3], inputs.dropFirst(3)) }
+
+  func lowered(_ inputs: [Operand], _ outputs: [Operand]) -> Kernel {
+    let kernel = AttentionKernel(inputs[..<3], mask: inputs.count > 3 ? inputs[3] : nil, scale, isCausal)
+    let count = inputs.count
+    return Kernel("attention", scratchBytes: kernel.with(mask: nil) { Int(kk_attention_forward_scratch($0)) })
+    { p in
+      kernel.with(mask: count > 3 ? p[3] : nil) {
+        kk_attention_forward(
+          $0, p[0], p[1], p[2], p[count], p[count + 1].assumingMemoryBound(to: Float.self), p[count + 2])
+      }
+    }
+  }
+}
+
+extension AttentionGradient: CPUComposite {
+  func isClaimed(_ inputs: [Spec]) -> Bool { isKernelAttention(inputs[1...3], inputs.dropFirst(6)) }
+
+  func lowered(_ inputs: [Operand], _ outputs: [Operand]) -> Kernel {
+    let kernel = AttentionKernel(inputs[1...3], mask: inputs.count > 6 ? inputs[6] : nil, scale, isCausal)
+    let dy = rowStrides(inputs[0]), y = rowStrides(inputs[4])
+    let count = inputs.count
+    let scratchBytes = kernel.with(mask: nil) { Int(kk_attention_backward_scratch($0)) }
+    return Kernel("attention gradient", scratchBytes: scratchBytes) { p in
+      var results = kk_attention_results()
+      (results.dy, results.y) = (UnsafeRawPointer(p[0]), UnsafeRawPointer(p[4]))
+      (results.dy_strides, results.y_strides) = (dy, y)
+      results.log_sum = UnsafePointer(p[5].assumingMemoryBound(to: Float.self))
+      kernel.with(mask: count > 6 ? p[6] : nil) {
+        kk_attention_backward(
+          $0, &results, p[1], p[2], p[3], p[count], p[count + 1], p[count + 2], p[count + 3])
+      }
+    }
+  }
+}
+
+extension CPUBackend {
+  /// Whether an attention kernel reads operand number `index` through `layout`.
+  func attentionReads(_ layout: Layout, input index: Int, of op: any Op) -> Bool {
+    let rows = op is AttentionGradient ? [0, 1, 2, 3, 4] : [0, 1, 2]
+    if rows.contains(index) { return layout.shape[3] == 1 || layout.strides[3] == 1 }
+    return index == (op is AttentionGradient ? 6 : 3)
+  }
+}
+
+/// (B, T, H, D) float32 or bfloat16 with something in it, and a mask that the kernels read.
+private func isKernelAttention(_ operands: ArraySlice<Spec>, _ mask: ArraySlice<Spec>) -> Bool {
+  operands.allSatisfy { ($0.dtype == .float32 || $0.dtype == .bfloat16) && $0.shape.count > 0 }
+    && mask.allSatisfy { $0.dtype != .float16 }
+}
+
+/// The strides of batch, position and head.
+private func rowStrides(_ x: Operand) -> (Int64, Int64, Int64) {
+  let strides = x.layout.strides.int64
+  return (strides[0], strides[1], strides[2])
+}
+
+/// Attention as the kernels want it.
+private struct AttentionKernel: @unchecked Sendable {
+  /// Without the mask's address; never changed.
+  private let attention: kk_attention
+
+  init(_ operands: ArraySlice<Operand>, mask: Operand?, _ scale: Double, _ isCausal: Bool) {
+    let (q, k, v) = (operands.first!, operands.dropFirst().first!, operands.last!)
+    var a = kk_attention()
+    (a.batch, a.queries, a.heads) = (Int64(q.shape[0]), Int64(q.shape[1]), Int64(q.shape[2]))
+    (a.keys, a.key_heads) = (Int64(k.shape[1]), Int64(k.shape[2]))
+    (a.width, a.value_width) = (Int64(q.shape[3]), Int64(v.shape[3]))
+    (a.type, a.scale, a.causal) = (q.dtype.kernelType, Float(scale), isCausal)
+    (a.q_strides, a.k_strides, a.v_strides) = (rowStrides(q), rowStrides(k), rowStrides(v))
+    if let mask {
+      a.mask_type = mask.dtype.kernelType
+      let extra = 4 - mask.shape.rank
+      let strides = (0..<4).map { axis in
+        axis < extra || mask.shape.dimensions[axis - extra] == 1
+          ? 0 : Int64(mask.layout.strides[axis - extra])
+      }
+      a.mask_strides = (strides[0], strides[1], strides[2], strides[3])
+    }
+    attention = a
+  }
+
+  func with<R>(mask: UnsafeMutableRawPointer?, _ body: (UnsafePointer<kk_attention>) -> R) -> R {
+    var attention = attention
+    attention.mask = UnsafeRawPointer(mask)
+    return body(&attention)
+  }
+}
