@@ -48,8 +48,8 @@ static bool add_keys(
   const float *k = kk_operand_at(j->k, a->type, a->k_strides, b->batch, first, key_head);
   const float *v = kk_operand_at(j->v, a->type, a->v_strides, b->batch, first, key_head);
   if (a->type != KK_F32) {
-    k = kk_load_rows(k, a->type, k_row, count, a->width, m->k, a->width);
-    v = kk_load_rows(v, a->type, v_row, count, a->value_width, m->v, a->value_width);
+    k = kk_attention_load_rows(k, a->type, k_row, count, a->width, m->k, a->width);
+    v = kk_attention_load_rows(v, a->type, v_row, count, a->value_width, m->v, a->value_width);
     k_row = a->width, v_row = a->value_width;
   }
   kk_lanes_multiply(&(kk_product){
@@ -69,9 +69,8 @@ static void attend(const struct job *j, const struct memory *m, const kk_query_b
   const kk_attention *a = j->attention;
   float top[KK_QUERY_BLOCK], total[KK_QUERY_BLOCK] = {0};
   for (long i = 0; i < KK_QUERY_BLOCK; i++) top[i] = -INFINITY;
-  kk_load_transposed(
-      m->q, kk_operand_at(j->q, a->type, a->q_strides, b->batch, b->first, b->head), a->type, a->q_strides[1], b,
-      a->width, a->scale, m->rows);
+  const void *q = kk_operand_at(j->q, a->type, a->q_strides, b->batch, b->first, b->head);
+  kk_attention_load_transposed(m->q, q, a->type, a->q_strides[1], b, a->width, a->scale, m->rows);
   bool is_first = true;
   int64_t visible = kk_visible_keys(a, b);
   for (int64_t key = 0; key < visible; key += KK_KEY_BLOCK)

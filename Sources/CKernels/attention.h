@@ -42,11 +42,11 @@ void kk_mask_scores(
     float *s);
 
 /// The rows x (count, n) in f32 at a distance of `pitch`, then zeros; returns `buffer`.
-const float *kk_load_rows(
+const float *kk_attention_load_rows(
     const void *x, kk_dtype type, int64_t x_row, long count, long n, float *buffer, int64_t pitch);
 
 /// y (n, queries) = scale x^T of queries x (count, n), 0 in lanes without one; `buffer` (count, n) for bf16.
-void kk_load_transposed(
+void kk_attention_load_transposed(
     float *y, const void *x, kk_dtype type, int64_t x_row, const kk_query_block *queries, long n, float scale,
     float *buffer);
 

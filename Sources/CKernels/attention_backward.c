@@ -73,10 +73,10 @@ static void load_queries(
   const int64_t width = kk_whole_lanes(a->width), value_width = kk_whole_lanes(a->value_width);
   const void *q = kk_operand_at(j->q, a->type, a->q_strides, b->batch, b->first, b->head);
   const void *dy = kk_operand_at(r->dy, a->type, r->dy_strides, b->batch, b->first, b->head);
-  kk_load_rows(q, a->type, a->q_strides[1], b->count, a->width, m->q, width);
-  kk_load_rows(dy, a->type, r->dy_strides[1], b->count, a->value_width, m->dy, value_width);
-  kk_load_transposed(m->q_t, m->q, KK_F32, width, b, a->width, a->scale, NULL);
-  kk_load_transposed(m->dy_t, m->dy, KK_F32, value_width, b, a->value_width, 1, NULL);
+  kk_attention_load_rows(q, a->type, a->q_strides[1], b->count, a->width, m->q, width);
+  kk_attention_load_rows(dy, a->type, r->dy_strides[1], b->count, a->value_width, m->dy, value_width);
+  kk_attention_load_transposed(m->q_t, m->q, KK_F32, width, b, a->width, a->scale, NULL);
+  kk_attention_load_transposed(m->dy_t, m->dy, KK_F32, value_width, b, a->value_width, 1, NULL);
   memset(dot, 0, KK_QUERY_BLOCK * sizeof(float));
   memset(log_sum, 0, KK_QUERY_BLOCK * sizeof(float));
   for (long i = 0; i < b->count; i++)
@@ -100,8 +100,8 @@ static bool add_keys(
   const float *k = kk_operand_at(j->k, a->type, a->k_strides, b->batch, first, key_head);
   const float *v = kk_operand_at(j->v, a->type, a->v_strides, b->batch, first, key_head);
   if (a->type != KK_F32) {
-    k = kk_load_rows(k, a->type, k_row, count, a->width, m->k, a->width);
-    v = kk_load_rows(v, a->type, v_row, count, a->value_width, m->v, a->value_width);
+    k = kk_attention_load_rows(k, a->type, k_row, count, a->width, m->k, a->width);
+    v = kk_attention_load_rows(v, a->type, v_row, count, a->value_width, m->v, a->value_width);
     k_row = a->width, v_row = a->value_width;
   }
   kk_product scores = {

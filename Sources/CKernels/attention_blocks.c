@@ -58,7 +58,7 @@ void kk_mask_scores(
   }
 }
 
-const float *kk_load_rows(
+const float *kk_attention_load_rows(
     const void *x, kk_dtype type, int64_t x_row, long count, long n, float *buffer, int64_t pitch) {
   for (long i = 0; i < count; i++) {
     float *row = buffer + i * pitch;
@@ -68,11 +68,11 @@ const float *kk_load_rows(
   return buffer;
 }
 
-void kk_load_transposed(
+void kk_attention_load_transposed(
     float *y, const void *x, kk_dtype type, int64_t x_row, const kk_query_block *queries, long n, float scale,
     float *buffer) {
   if (type != KK_F32) {
-    x = kk_load_rows(x, type, x_row, queries->count, n, buffer, n);
+    x = kk_attention_load_rows(x, type, x_row, queries->count, n, buffer, n);
     x_row = n;
   }
   kk_transpose_tile(y, KK_QUERY_BLOCK, x, x_row, n, queries->count, sizeof(float));

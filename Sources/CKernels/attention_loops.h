@@ -5,8 +5,8 @@
 
 enum { KK_QUERY_BLOCK = 64, KK_KEY_BLOCK = 64, KK_LANES = 16 };
 
-/// c (m, n) = [c +] a b with a(i, l) at a[i * a_row + l * a_step] and b(l, j) at b[l * b_row + j]; n is a multiple
-/// of 16. `a` is read number by number, so any strides will do; b and c by rows.
+/// c (m, n) = [c +] a b with a(i, l) at a[i * a_row + l * a_step] and b(l, j) at b[l * b_row + j]; n is a
+/// multiple of 16. `a` is read number by number, so any strides will do; b and c by rows.
 typedef struct {
   long m, n, depth;
   const float *a, *b;
@@ -16,9 +16,9 @@ typedef struct {
 } kk_product;
 void kk_lanes_multiply(const kk_product *product);
 
-/// One step of the online softmax (arXiv 2205.14135, algorithm 1): s (keys, n) becomes exp(s - top), top and sum
-/// (n) are brought up to date, and `fade` (n) is the factor for what was summed before. Returns whether any is
-/// not 1.
+/// One step of the online softmax (arXiv 2205.14135, algorithm 1): s (keys, n) becomes exp(s - top), top and
+/// sum (n) are brought up to date, and `fade` (n) is the factor for what was summed before. Returns whether any
+/// is not 1.
 bool kk_lanes_softmax(float *s, long keys, long n, float *top, float *sum, float *fade);
 
 /// s = exp(s - log_sum), the probabilities, and dp = s (dp - dot), the gradient of the scores; both (keys, n).
