@@ -32,7 +32,7 @@ import Testing
       "Formats": tensors.union(foundation).union(["CZlib"]),
       "Checkpoints": checkpoints,
       "Tokenizers": tensors.union(foundation).union(["KalsaeFormats"]),
-      "Data": tensors.union(foundation).union(["Collections", "CPNG", "CTurboJPEG", "CZlib"]),
+      "Data": tensors.union(foundation).union(["CPNG", "CTurboJPEG", "CZlib"]),
       "Models": models,
       "Pipelines": pipelines,
       "Generation": runtime.union(models).union(["KalsaeModels", "KalsaeTokenizers", "KalsaeData"]).union(
