@@ -27,7 +27,6 @@ public func multiHeadAttention(
     let seen = cache.append(keys, values, mask: mask)
     (keys, values, mask, isCausal) = (seen.keys, seen.values, seen.mask, seen.isCausal)
   }
-  (keys, values) = (repeated(keys, to: heads), repeated(values, to: heads))
 
   let factor = scale ?? 1 / Double(queries.shape[-1]).squareRoot()
   func map() -> Tensor {
@@ -37,7 +36,7 @@ public func multiHeadAttention(
   AttentionMaps.current?.record(map)
   let mixed =
     dropout > 0 && Mode.isTraining
-    ? matmul(KalsaeTensors.dropout(map(), probability: dropout), values)
+    ? matmul(KalsaeTensors.dropout(map(), probability: dropout), repeated(values, to: heads))
     : attention(queries, keys, values, mask: mask, isCausal: isCausal, scale: factor)
   return mixed.swappingAxes(1, 2).reshaped(q.shape[0], q.shape[1], -1)  // (B, T, heads D)
 }

@@ -40,7 +40,7 @@ struct BPE: Sendable {
   struct Scratch {
     var symbols: [Symbol] = []
     var nodes: [Node] = []
-    var heap: [(key: UInt64, id: Int32, right: Int32)] = []
+    fileprivate var heap = Heap<Candidate>()
     var word: [UInt8] = []
   }
 
@@ -174,10 +174,12 @@ struct BPE: Sendable {
       let merge = merges.merge(scratch.nodes[Int(left)].id, scratch.nodes[Int(right)].id)
       guard merge != PairTable.none else { return }
       // Equal ranks: the leftmost first.
-      push((merge & ~0xFFFF_FFFF | UInt64(left), Int32(truncatingIfNeeded: merge), right), &scratch.heap)
+      scratch.heap.push(
+        Candidate(
+          key: merge & ~0xFFFF_FFFF | UInt64(left), id: Int32(truncatingIfNeeded: merge), right: right))
     }
     for index in 0..<count - 1 { offer(Int32(index), &scratch) }
-    while let top = pop(&scratch.heap) {
+    while let top = scratch.heap.pop() {
       let left = Int(truncatingIfNeeded: top.key & 0xFFFF_FFFF), right = Int(top.right)
       guard scratch.nodes[left].length > 0, scratch.nodes[left].next == top.right,
         merges.merge(scratch.nodes[left].id, scratch.nodes[right].id)
@@ -200,36 +202,10 @@ struct BPE: Sendable {
       index = node.next
     }
   }
+}
 
-  private func push(
-    _ item: (key: UInt64, id: Int32, right: Int32), _ heap: inout [(key: UInt64, id: Int32, right: Int32)]
-  ) {
-    heap.append(item)
-    var child = heap.count - 1
-    while child > 0 {
-      let parent = (child - 1) / 2
-      guard heap[child].key < heap[parent].key else { break }
-      heap.swapAt(child, parent)
-      child = parent
-    }
-  }
-
-  private func pop(_ heap: inout [(key: UInt64, id: Int32, right: Int32)]) -> (
-    key: UInt64, id: Int32, right: Int32
-  )? {
-    guard let top = heap.first else { return nil }
-    let last = heap.removeLast()
-    guard !heap.isEmpty else { return top }
-    heap[0] = last
-    var parent = 0
-    while true {
-      var child = 2 * parent + 1
-      guard child < heap.count else { break }
-      if child + 1 < heap.count, heap[child + 1].key < heap[child].key { child += 1 }
-      guard heap[child].key < heap[parent].key else { break }
-      heap.swapAt(child, parent)
-      parent = child
-    }
-    return top
-  }
+/// A pair that may merge: `key` orders by rank, then by place.
+private struct Candidate: HeapElement {
+  let key: UInt64, id: Int32, right: Int32
+  func precedes(_ other: Candidate) -> Bool { key < other.key }
 }

@@ -12,7 +12,7 @@ struct PairTrainer {
   private var counts: [UInt64: Int] = [:]
   /// The words that a pair may be in; some may have lost it.
   private var places: [UInt64: [Int32]] = [:]
-  private var heap: [(count: Int, pair: UInt64)] = []
+  private var heap = Heap<PairCount>()
 
   init(size: Int, minimumFrequency: Int, prefix: [UInt8]) {
     (self.size, self.minimumFrequency, self.prefix) = (size, minimumFrequency, prefix)
@@ -85,7 +85,7 @@ struct PairTrainer {
         if places[pair]?.last != Int32(index) { places[pair, default: []].append(Int32(index)) }
       }
     }
-    for (pair, count) in counts { push(count, pair) }
+    for (pair, count) in counts { heap.push(PairCount(count: count, pair: pair)) }
   }
 
   /// Joins the pair in all words that have it.
@@ -118,51 +118,19 @@ struct PairTrainer {
       }
     }
     counts[pair] = nil
-    for key in changed { push(counts[key]!, key) }
+    for key in changed { heap.push(PairCount(count: counts[key]!, pair: key)) }
   }
 
   // MARK: The heap
 
-  private func precedes(_ a: (count: Int, pair: UInt64), _ b: (count: Int, pair: UInt64)) -> Bool {
-    a.count != b.count ? a.count > b.count : a.pair < b.pair
-  }
-
   /// The most frequent pair by its present count: entries are corrected when they come up.
   private mutating func popBest() -> (UInt64, Int)? {
-    while let top = pop() {
+    while let top = heap.pop() {
       guard let count = counts[top.pair], count > 0 else { continue }
       if count == top.count { return (top.pair, count) }
-      if count < top.count { push(count, top.pair) }
+      if count < top.count { heap.push(PairCount(count: count, pair: top.pair)) }
     }
     return nil
-  }
-
-  private mutating func push(_ count: Int, _ pair: UInt64) {
-    heap.append((count, pair))
-    var child = heap.count - 1
-    while child > 0 {
-      let parent = (child - 1) / 2
-      guard precedes(heap[child], heap[parent]) else { break }
-      heap.swapAt(child, parent)
-      child = parent
-    }
-  }
-
-  private mutating func pop() -> (count: Int, pair: UInt64)? {
-    guard let top = heap.first else { return nil }
-    let last = heap.removeLast()
-    guard !heap.isEmpty else { return top }
-    heap[0] = last
-    var parent = 0
-    while true {
-      var child = 2 * parent + 1
-      guard child < heap.count else { break }
-      if child + 1 < heap.count, precedes(heap[child + 1], heap[child]) { child += 1 }
-      guard precedes(heap[child], heap[parent]) else { break }
-      heap.swapAt(child, parent)
-      parent = child
-    }
-    return top
   }
 }
 
@@ -183,4 +151,10 @@ extension BPE {
     }
     return texts
   }
+}
+
+/// A pair and how often it stood there when it was noted.
+private struct PairCount: HeapElement {
+  let count: Int, pair: UInt64
+  func precedes(_ other: PairCount) -> Bool { count != other.count ? count > other.count : pair < other.pair }
 }
