@@ -57,8 +57,8 @@ let libraries: [Target] = [
   module(
     "Training",
     own(
-      "Tensors", "Compiler", "Runtime", "Neural", "Diffusion", "Checkpoints", "Tokenizers", "Data", "Models",
-      "Generation", "Pipelines") + [logging, protobuf]),
+      "Tensors", "Compiler", "Runtime", "Neural", "Diffusion", "Checkpoints", "Tokenizers", "Data", "Metrics",
+      "Models", "Generation", "Pipelines") + [logging, protobuf]),
 ]
 
 let package = Package(
@@ -102,8 +102,7 @@ let package = Package(
       dependencies: ["Kalsae", "CBuildCommit", argumentParser, logging]
         + own(
           "CPUBackend", "Measurement", "Formats", "Checkpoints", "Tokenizers", "Data", "Diffusion",
-          "Generation", "Models",
-          "Pipelines", "Runtime", "Tensors", "Training"),
+          "Generation", "Metrics", "Models", "Pipelines", "Runtime", "Tensors", "Training"),
       path: "Sources/CommandLine", swiftSettings: settings),
     .executableTarget(name: "TrainShapes", dependencies: ["Kalsae"], path: "Examples/TrainShapes"),
     tests("Tensors", own("Tensors")),

@@ -9,7 +9,14 @@ struct KalsaeCommand: ParsableCommand {
     abstract: "Trains, runs and shows the inside of diffusion models and Transformers, natively.",
     version: Version.description,
     subcommands: [
-      Train.self, Sample.self, Generate.self, Forward.self, TokenizerCommand.self, Export.self, Inspect.self,
+      Train.self,
+      Sample.self,
+      Generate.self,
+      Translate.self,
+      Forward.self,
+      TokenizerCommand.self,
+      Export.self,
+      Inspect.self,
       Bench.self,
       Doctor.self,
     ])

@@ -15,6 +15,7 @@ extension NoiseSchedule.Kind: ExpressibleByArgument {}
 extension TrainingLoss.Distance: ExpressibleByArgument {}
 extension SamplerKind: ExpressibleByArgument {}
 extension RunWeights: ExpressibleByArgument {}
+extension TranslationConfiguration.Schedule: ExpressibleByArgument {}
 extension Workload: ExpressibleByArgument {}
 
 /// Where and how precisely to compute.

@@ -8,7 +8,12 @@ import Logging
 
 struct Train: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Train a model from nothing.", subcommands: [TrainDDPM.self, TrainLanguageModel.self])
+    abstract: "Train a model from nothing.",
+    subcommands: [
+      TrainDDPM.self,
+      TrainLanguageModel.self,
+      TrainTranslation.self,
+    ])
 }
 
 struct TrainDDPM: ParsableCommand {

@@ -55,6 +55,9 @@ public struct TranslationBatches: BatchSource {
     try buckets.check(longest: (0..<source.count).map(length).max()!, name)
   }
 
+  /// The number of pairs.
+  public var count: Int { source.count }
+
   private func length(_ pair: Int) -> Int { max(source[pair].count, target[pair].count - 1) }
 
   public func plan(epoch: Int, seed: UInt64) -> [[Int]] {

@@ -38,26 +38,53 @@ public struct BeamSearch: Sendable {
   /// - Parameters:
   ///   - end: the token that finishes a sequence.
   ///   - next: the log-probabilities of the next token after each beam. `parents[i]` is the place, in the previous
-  ///     call, of the beam that beam i continues (0 for all at first), `last[i]` the token appended to it, and
-  ///     `beams[i]` all its tokens.
+  ///     call, of the beam that beam i continues (0 for all at first), and `beams[i]` all its tokens.
   public func run(
     end: Int32, next: (_ beams: [[Int32]], _ parents: [Int]) throws -> [[Double]]
   ) rethrows -> [Hypothesis] {
+    var search = Progress(self, end: end)
+    while !search.isOver {
+      let scores = try next(search.beams.map(\.tokens), search.beams.map(\.parent))
+      search.advance(scores.map { row in search.best(row.map(Float.init)) { row[$0] } })
+    }
+    return search.results
+  }
+
+  /// A search under way: what several searches that share a model's batch are made of.
+  struct Progress {
     struct Beam {
       var tokens: [Int32], logProbability: Double, parent: Int
     }
-    var beams = [Beam(tokens: [], logProbability: 0, parent: 0)]
-    var finished: [Hypothesis] = []
-    for length in 0..<maximumLength {
-      let scores = try next(beams.map(\.tokens), beams.map(\.parent))
+    typealias Candidate = (token: Int32, logProbability: Double)
+
+    private let search: BeamSearch, end: Int32
+    /// The beginnings that are kept, the most probable one first.
+    private(set) var beams = [Beam(tokens: [], logProbability: 0, parent: 0)]
+    /// Whether nothing better can be found, or the largest length is reached.
+    private(set) var isOver: Bool
+    private var finished: [Hypothesis] = []
+
+    init(_ search: BeamSearch, end: Int32) {
+      (self.search, self.end) = (search, end)
+      isOver = search.maximumLength < 1
+    }
+
+    /// The candidates after a beam whose next token has these logits; beyond its own best width + 1 tokens a beam cannot
+    /// contribute.
+    func best(_ logits: [Float], _ logProbability: (Int) -> Double) -> [Candidate] {
+      mostProbable(logits, search.width + 1).map { ($0, logProbability(Int($0))) }
+    }
+
+    /// Continues each beam by its candidates.
+    mutating func advance(_ candidates: [[Candidate]]) {
+      let width = search.width
       var continued: [Beam] = []
       var ended: [Hypothesis] = []
       for (index, beam) in beams.enumerated() {
-        // Beyond its own best width + 1 tokens a beam cannot contribute.
-        for token in best(scores[index], width + 1) {
-          let total = beam.logProbability + scores[index][Int(token)]
+        for (token, logProbability) in candidates[index] {
+          let total = beam.logProbability + logProbability
           if token == end {
-            ended.append(hypothesis(beam.tokens, total, isFinished: true))
+            ended.append(search.hypothesis(beam.tokens, total, isFinished: true))
           } else {
             continued.append(Beam(tokens: beam.tokens + [token], logProbability: total, parent: index))
           }
@@ -69,15 +96,24 @@ public struct BeamSearch: Sendable {
       finished += ended.filter { $0.logProbability >= threshold }
       finished.sort { $0.score > $1.score }
       finished.removeLast(max(0, finished.count - width))
+      let length = beams[0].tokens.count + 1
       beams = Array(continued.prefix(width))
-      guard let leader = beams.first else { break }
-      // No continuation can still win: its sum only falls, and the penalty grows at most to the largest length.
-      let bound = leader.logProbability / penalty(lengthPenalty > 0 ? maximumLength : length + 2)
-      if finished.count == width, finished[width - 1].score >= bound { return finished }
+      isOver = length == search.maximumLength || beams.isEmpty || isDecided(length)
     }
-    let open = beams.map { hypothesis($0.tokens, $0.logProbability, isFinished: false) }
-    return Array(
-      (finished + (finished.count < width ? open : [])).sorted { $0.score > $1.score }.prefix(width))
+
+    /// Whether no continuation can still win: its sum only falls, and the penalty grows at most to the largest length.
+    private func isDecided(_ length: Int) -> Bool {
+      let longest = search.lengthPenalty > 0 ? search.maximumLength : length + 1
+      return finished.count == search.width
+        && finished[search.width - 1].score >= beams[0].logProbability / search.penalty(longest)
+    }
+
+    /// Best first; those that did not end only where too few did.
+    var results: [Hypothesis] {
+      guard finished.count < search.width else { return finished }
+      let open = beams.map { search.hypothesis($0.tokens, $0.logProbability, isFinished: false) }
+      return Array((finished + open).sorted { $0.score > $1.score }.prefix(search.width))
+    }
   }
 
   private func penalty(_ length: Int) -> Double { pow(Double(5 + length) / 6, lengthPenalty) }
@@ -88,9 +124,5 @@ public struct BeamSearch: Sendable {
     return Hypothesis(
       tokens: tokens, logProbability: logProbability, score: logProbability / penalty(length),
       isFinished: isFinished)
-  }
-
-  private func best(_ scores: [Double], _ count: Int) -> [Int32] {
-    mostProbable(scores.map(Float.init), count)
   }
 }

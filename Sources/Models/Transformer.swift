@@ -223,6 +223,14 @@ public struct Transformer: PretrainedModel {
     let layers: [(keys: Tensor, values: Tensor)]
     let mask: Tensor?
     public var tensors: [Tensor] { layers.flatMap { [$0.keys, $0.values] } }
+
+    /// Each sequence `count` times, for as many beams.
+    public func repeated(_ count: Int) -> Source {
+      func rows(_ x: Tensor) -> Tensor {
+        x.gathered(Tensor((0..<x.shape[0]).flatMap { [Int32](repeating: Int32($0), count: count) }))
+      }
+      return Source(layers: layers.map { (rows($0.keys), rows($0.values)) }, mask: mask.map(rows))
+    }
   }
 
   /// Traps when the configuration contradicts itself; one that was read from a file has been checked.
@@ -337,12 +345,19 @@ public struct TransformerForTranslation: PretrainedModel {
     _ tokens: Tensor, _ source: Transformer.Source, mask: Tensor? = nil, cache: KeyValueCache? = nil,
     observe: (String, Tensor) -> Void = { _, _ in }
   ) -> Tensor {
+    generator(hidden(tokens, source, mask: mask, cache: cache, observe: observe))
+  }
+
+  /// What `generator` makes logits of: target tokens (B, T) -> (B, T, C).
+  public func hidden(
+    _ tokens: Tensor, _ source: Transformer.Source, mask: Tensor? = nil, cache: KeyValueCache? = nil,
+    observe: (String, Tensor) -> Void = { _, _ in }
+  ) -> Tensor {
     let count = tokens.shape[1]
     let x = embed(tokens, target_embedding, cache?.positions(count) ?? .iota(count))
-    return generator(
-      transformer.decode(x, source, mask: mask.map(paddingMask), cache: cache) {
-        observe("transformer." + $0, $1)
-      })
+    return transformer.decode(x, source, mask: mask.map(paddingMask), cache: cache) {
+      observe("transformer." + $0, $1)
+    }
   }
 
   /// sqrt(C) times the words' vectors, plus their places (sections 3.4 and 3.5): (B, T) -> (B, T, C).

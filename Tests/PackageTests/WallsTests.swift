@@ -37,7 +37,7 @@ import Testing
       "Pipelines": pipelines,
       "Generation": runtime.union(models).union(["KalsaeModels", "KalsaeTokenizers", "KalsaeData"]).union(
         foundation),
-      "Training": pipelines.union(["KalsaeTokenizers", "KalsaeGeneration"]).union([
+      "Training": pipelines.union(["KalsaeTokenizers", "KalsaeMetrics", "KalsaeGeneration"]).union([
         "KalsaePipelines", "Logging", "SwiftProtobuf",
       ]),
       "Measurement": pipelines.union(["KalsaeCPUBackend"]),
