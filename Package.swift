@@ -53,7 +53,8 @@ let libraries: [Target] = [
   module(
     "Measurement",
     own(
-      "Tensors", "Compiler", "Runtime", "CPUBackend", "Neural", "Diffusion", "Checkpoints", "Data", "Models")),
+      "Tensors", "Compiler", "Runtime", "CPUBackend", "Neural", "Diffusion", "Checkpoints", "Data", "Models",
+      "Generation")),
   module(
     "Training",
     own(

@@ -13,35 +13,54 @@ struct Bench: ParsableCommand {
 
   @Argument(help: "The workload.") var workload: Workload
   @OptionGroup var compute: ComputeOptions
+  @Option(
+    help: ArgumentHelp("Samples computed at once; the workload's own number when not given.", valueName: "n"))
+  var batchSize: Int?
   @Option(name: [.customLong("repeat")], help: "Counted runs, after two that are not.") var repeats = 5
+  @Flag(help: "Then print how long each kernel of one step takes.") var time = false
+  @Flag(help: "Then print how long every step of the plan takes, with the shapes of its operands.")
+  var steps = false
   @Flag(help: "Print JSON.") var json = false
   @OptionGroup var outputOptions: OutputOptions
 
   func validate() throws {
     if repeats < 1 { throw ValidationError("--repeat must be at least 1, not \(repeats).") }
+    guard let batchSize else { return }
+    if batchSize < 1 { throw ValidationError("--batch-size must be at least 1, not \(batchSize).") }
+    if workload.batchSize == nil {
+      throw ValidationError("\(workload.rawValue) has one size: no --batch-size.")
+    }
   }
 
   func run() throws {
     let precision = compute.precision ?? .float32
     ComputeOptions.warnAboutPrecision(precision, Console(outputOptions))
     let result = benchmark(
-      workload, precision: precision == .bfloat16 ? .bfloat16 : .float32,
-      threads: compute.threads ?? MachineReport.defaultThreads, repeats: repeats)
+      workload, precision: precision == .bfloat16 ? .bfloat16 : .float32, batchSize: batchSize,
+      threads: compute.threads ?? MachineReport.defaultThreads, repeats: repeats, timesSteps: time || steps)
     if json {
-      let object: JSONObject = [
+      var object: JSONObject = [
         "workload": .string(workload.rawValue), "precision": .string(precision.rawValue),
         "threads": .integer(result.threads), "repeats": .integer(repeats), "best_s": .double(result.best),
         "median_s": .double(result.median), "gflop": .double(result.flops / 1e9),
         "gflops_best": .double(result.flops / result.best / 1e9), "floor_s": .double(result.floor),
         "peak_rss_mib": .double(Double(result.peakResidentBytes) / 1_048_576),
       ]
+      if let batch = result.batchSize { object["batch"] = .integer(batch) }
+      if let (count, unit) = result.items {
+        object["unit"] = .string(unit)
+        object["per_second_best"] = .double(Double(count) / result.best)
+      }
+      if let plan = result.plan { object["plan"] = .object(plan.json) }
       Console.result(JSON.object(object).text)
-    } else {
-      Console.result(
-        "\(workload.rawValue) \(precision.rawValue), \(result.threads) threads: best \(fixed(result.best, 4)) s, "
-          + "median \(fixed(result.median, 4)) s, \(fixed(result.flops / result.best / 1e9, 0)) GFLOPS, "
-          + "\(fixed(result.best / result.floor, 2)) x the floor of \(fixed(result.floor, 4)) s, "
-          + "peak \(result.peakResidentBytes >> 20) MiB")
+      return
     }
+    let speed = result.items.map { ", \(fixed(Double($0.count) / result.best, 1)) \($0.unit)/s" } ?? ""
+    Console.result(
+      "\(workload.rawValue) \(precision.rawValue), \(result.threads) threads: best \(fixed(result.best, 4)) s, "
+        + "median \(fixed(result.median, 4)) s\(speed), \(fixed(result.flops / result.best / 1e9, 0)) GFLOPS, "
+        + "\(fixed(result.best / result.floor, 2)) x the floor of \(fixed(result.floor, 4)) s, "
+        + "peak \(result.peakResidentBytes >> 20) MiB")
+    if let plan = result.plan { printPlan(plan, steps: steps) }
   }
 }

@@ -40,21 +40,26 @@ struct Inspect: ParsableCommand {
     for module in report.modules { Console.result(column(module.path, 28) + "\(module.parameters)") }
     Console.result(column("parameters", 28) + "\(report.parameterCount)\n")
     Console.result("one training step, batch \(report.batchSize):")
-    func milliseconds(_ seconds: Double?) -> String {
-      seconds.map { column(fixed($0 * 1e3, 2) + " ms", 12) } ?? ""
-    }
-    if steps {
-      for step in report.steps { Console.result("  " + milliseconds(step.seconds) + step.description) }
-    } else {
-      for kernel in report.kernels {
-        Console.result("  " + column("\(kernel.count)", 6) + milliseconds(kernel.seconds) + kernel.kernel)
-      }
-    }
-    Console.result(
-      "  \(report.steps.count) steps, arena \(report.arenaBytes >> 20) MiB, \(report.bytesMoved >> 20) MiB moved, "
-        + "\(fixed(report.flops / 1e9, 1)) GFLOP"
-        + (report.seconds.map { ", \(fixed($0, 4)) s, \(fixed(report.flops / $0 / 1e9, 0)) GFLOPS" } ?? ""))
+    printPlan(report.plan, steps: steps)
   }
+}
+
+/// The kernels of a plan, or each of its steps, and what they are together.
+func printPlan(_ plan: PlanReport, steps: Bool) {
+  func milliseconds(_ seconds: Double?) -> String {
+    seconds.map { column(fixed($0 * 1e3, 2) + " ms", 12) } ?? ""
+  }
+  if steps {
+    for step in plan.steps { Console.result("  " + milliseconds(step.seconds) + step.description) }
+  } else {
+    for kernel in plan.kernels {
+      Console.result("  " + column("\(kernel.count)", 6) + milliseconds(kernel.seconds) + kernel.kernel)
+    }
+  }
+  Console.result(
+    "  \(plan.steps.count) steps, arena \(plan.arenaBytes >> 20) MiB, \(plan.bytesMoved >> 20) MiB moved, "
+      + "\(fixed(plan.flops / 1e9, 1)) GFLOP"
+      + (plan.seconds.map { ", \(fixed($0, 4)) s, \(fixed(plan.flops / $0 / 1e9, 0)) GFLOPS" } ?? ""))
 }
 
 /// Text padded with spaces to a width.

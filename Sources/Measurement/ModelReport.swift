@@ -12,19 +12,8 @@ public struct ModelReport: Sendable {
   public let modules: [(path: String, parameters: Int)]
   public let parameterCount: Int
   public let batchSize: Int
-  public let steps: [Step]
-  public let arenaBytes: Int, bytesMoved: Int
-  public let flops: Double
-
-  /// One step of the plan.
-  public struct Step: Sendable {
-    /// The op and its implementation, and the same with the shapes of its operands.
-    public let kernel: String, description: String
-    public let flops: Double
-    public let bytesMoved: Int
-    /// The median of the timed runs; nil when the plan was not run.
-    public let seconds: Double?
-  }
+  /// One training step.
+  public let plan: PlanReport
 
   /// Plans a training step (Adam) of `model` on pictures of its `sample_size`; runs it only to time it.
   ///
@@ -71,27 +60,7 @@ public struct ModelReport: Sendable {
       }
       return (runs[0].plan, runs.dropFirst().map(\.seconds))
     }
-    steps = plan.steps.enumerated().map { index, step in
-      Step(
-        kernel: step.kernelName, description: step.description, flops: step.flops,
-        bytesMoved: step.bytesMoved,
-        seconds: seconds.isEmpty ? nil : seconds.map { $0[index] }.sorted()[seconds.count / 2])
-    }
-    (arenaBytes, bytesMoved, flops) = (plan.arenaBytes, plan.bytesMoved, plan.flops)
-  }
-
-  /// The steps of each implementation together: slowest first when timed, else most frequent first.
-  public var kernels: [(kernel: String, count: Int, seconds: Double?)] {
-    Dictionary(grouping: steps, by: \.kernel).map { kernel, steps in
-      (kernel, steps.count, seconds(of: steps))
-    }.sorted { ($1.seconds ?? 0, $1.count, $0.kernel) < ($0.seconds ?? 0, $0.count, $1.kernel) }
-  }
-
-  /// Of one training step, as the sum of its parts; nil when it was not run.
-  public var seconds: Double? { seconds(of: steps) }
-
-  private func seconds(of steps: [Step]) -> Double? {
-    steps.reduce(0) { sum, step in sum.flatMap { sum in step.seconds.map { sum + $0 } } }
+    self.plan = PlanReport(plan, runs: seconds)
   }
 
   /// The block a key belongs to: the first name, and the number after it.
@@ -105,15 +74,7 @@ public struct ModelReport: Sendable {
       "parameters": .integer(parameterCount),
       "modules": .array(modules.map { ["path": .string($0.path), "parameters": .integer($0.parameters)] }),
       "batch_size": .integer(batchSize),
-      "plan": [
-        "steps": .integer(steps.count), "seconds": seconds.json, "arena_bytes": .integer(arenaBytes),
-        "bytes_moved": .integer(bytesMoved),
-        "flops": .double(flops),
-        "kernels": .array(
-          kernels.map {
-            ["kernel": .string($0.kernel), "count": .integer($0.count), "seconds": $0.seconds.json]
-          }),
-      ],
+      "plan": .object(plan.json),
     ]
   }
 }

@@ -9,12 +9,12 @@ import Testing
     let report = try ModelReport(
       UNet2DModel(.ddpmCIFAR10), diffusion: DiffusionConfig(), batchSize: 2,
       precision: precision == .float32 ? nil : precision, threads: 2)
-    let names = report.steps.map(\.kernel)
+    let names = report.plan.steps.map(\.kernel)
     let heavy = names.filter { $0.contains("oneDNN") }
-    #expect(heavy.count > 300, "\(report.kernels)")
+    #expect(heavy.count > 300, "\(report.plan.kernels)")
     // oneDNN's reference code ("ref:any", "gemm:ref") is hundreds of times slower.
-    #expect(!heavy.contains { $0.contains("ref") }, "\(report.kernels)")
+    #expect(!heavy.contains { $0.contains("ref") }, "\(report.plan.kernels)")
     // A product of bfloat16 that goes through float32 has no kernel of its own.
-    #expect(!names.contains { $0.contains("[float32 ") }, "\(report.kernels)")
+    #expect(!names.contains { $0.contains("[float32 ") }, "\(report.plan.kernels)")
   }
 }

@@ -40,7 +40,7 @@ import Testing
       "Training": pipelines.union(["KalsaeTokenizers", "KalsaeMetrics", "KalsaeGeneration"]).union([
         "KalsaePipelines", "Logging", "SwiftProtobuf",
       ]),
-      "Measurement": pipelines.union(["KalsaeCPUBackend"]),
+      "Measurement": pipelines.union(["KalsaeCPUBackend", "KalsaeGeneration"]),
     ]
   }()
 

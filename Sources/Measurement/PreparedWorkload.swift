@@ -1,0 +1,118 @@
+import KalsaeDiffusion
+import KalsaeModels
+import KalsaeNeural
+import KalsaeRuntime
+import KalsaeTensors
+
+/// A workload with its data and parameters in place.
+struct PreparedWorkload {
+  /// The tensors and slots of one evaluation. Each is evaluated before the next is made.
+  let step: (_ index: Int) -> ([Tensor], [Slot])
+  /// One run.
+  let run: (_ index: Int) -> Void
+  /// Evaluations of a run.
+  let evaluations: Int
+  /// What one evaluation must read and write, where that is less than all operands of the plan.
+  let bytes: Int?
+  let items: (count: Int, unit: String)?
+
+  init(
+    evaluations: Int = 1, bytes: Int? = nil, items: (count: Int, unit: String)? = nil,
+    run: ((_ index: Int) -> Void)? = nil, step: @escaping (_ index: Int) -> ([Tensor], [Slot])
+  ) {
+    self.step = step
+    self.run =
+      run ?? {
+        let (tensors, slots) = step($0)
+        evaluate(tensors, slots: slots)
+      }
+    (self.evaluations, self.bytes, self.items) = (evaluations, bytes, items)
+  }
+
+  /// Random parameters and data; made within the autocast precision, if any.
+  init(_ workload: Workload, precision: DType, batch: Int) {
+    switch workload {
+    case .matmul: self = .matmul(precision)
+    case .convolution: self = .convolution(precision)
+    case .ddpmTrain: self = .ddpmTrain(batch)
+    case .ddpmSample: self = .ddpmSample(batch)
+    case .gpt2Train: self = .gpt2Train(batch)
+    case .gpt2Prefill: self = .gpt2Prefill(batch)
+    case .gpt2Decode: self = .gpt2Decode(batch)
+    case .transformerTrain: self = .transformerTrain(batch)
+    case .bertBase: self = .bertBase(batch)
+    case .vitBase: self = .vitBase(batch)
+    }
+  }
+
+  /// A network with random weights.
+  static func model<M: Module>(_ make: () -> M) -> (model: M, contents: ModuleContents) {
+    let model = Initialization.with(seed: 1, make), contents = model.contents
+    evaluate([], slots: contents.slots)
+    return (model, contents)
+  }
+
+  /// One call of a network; the memory of its result is given back.
+  static func call(items: (count: Int, unit: String), _ body: @escaping () -> Tensor) -> PreparedWorkload {
+    PreparedWorkload(items: items) { _ in ([body()], []) }
+  }
+
+  private static let key = RandomKey(seed: 1)
+
+  private static func matmul(_ precision: DType) -> PreparedWorkload {
+    let a = Slot(Tensor.normal([4096, 768], key: key, stream: 0).cast(to: precision))
+    let b = Slot(Tensor.normal([768, 3072], key: key, stream: 1).cast(to: precision))
+    evaluate([], slots: [a, b])
+    return PreparedWorkload { _ in ([KalsaeTensors.matmul(a.value, b.value)], []) }
+  }
+
+  private static func convolution(_ precision: DType) -> PreparedWorkload {
+    let x = Slot(Tensor.normal([16, 32, 32, 128], key: key, stream: 0).cast(to: precision))
+    let w = Slot(Tensor.normal([128, 128, 3, 3], key: key, stream: 1).cast(to: precision))
+    evaluate([], slots: [x, w])
+    return PreparedWorkload { _ in ([conv2d(x.value, w.value, padding: 1)], []) }
+  }
+
+  private static func ddpmSample(_ batch: Int) -> PreparedWorkload {
+    let (model, _) = model { UNet2DModel(.ddpmCIFAR10) }
+    let x = Slot(.normal([batch, 32, 32, 3], key: key))
+    evaluate([], slots: [x])
+    let times = Tensor([Int32](repeating: 500, count: batch))
+    return call(items: (batch, "images")) { model(x.value, times) }
+  }
+
+  private static func ddpmTrain(_ batch: Int) -> PreparedWorkload {
+    let (model, contents) = model { UNet2DModel(.ddpmCIFAR10) }
+    let optimizer = Adam(contents)
+    let objective = TrainingLoss(.linear())
+    let x0 = Tensor.normal([batch, 32, 32, 3], key: key)
+    evaluate([x0], slots: optimizer.slots)
+    return PreparedWorkload(items: (batch, "images")) { index in
+      let key = RandomKey(seed: 0, step: UInt64(index))
+      let (loss, gradients) = valueAndGradient(contents) {
+        Mode.training(key) { objective(x0, key: key) { model($0, $1) } }
+      }
+      optimizer.update(gradients, learningRate: 2e-4)
+      return ([loss], optimizer.slots)
+    }
+  }
+}
+
+extension UNet2DConfig {
+  /// The network of "Denoising Diffusion Probabilistic Models" for CIFAR-10 (arXiv 2006.11239, appendix B).
+  public static var ddpmCIFAR10: UNet2DConfig {
+    var config = UNet2DConfig()
+    config.sample_size = ImageSize(32)
+    config.block_out_channels = [128, 256, 256, 256]
+    config.layers_per_block = 2
+    config.down_block_types = [.plain, .attention, .plain, .plain]
+    config.up_block_types = [.plain, .plain, .attention, .plain]
+    config.attention_head_dim = nil
+    config.downsample_padding = 0
+    config.flip_sin_to_cos = false
+    config.freq_shift = 1
+    config.norm_eps = 1e-6
+    config.dropout = 0.1
+    return config
+  }
+}
