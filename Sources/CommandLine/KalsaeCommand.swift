@@ -13,6 +13,7 @@ struct KalsaeCommand: ParsableCommand {
       Sample.self,
       Generate.self,
       Translate.self,
+      FillMask.self,
       Forward.self,
       TokenizerCommand.self,
       Export.self,

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import Kalsae
+import KalsaeData
 import KalsaeFormats
 import KalsaeTokenizers
 import Logging
@@ -38,7 +39,8 @@ struct TokenizerCommand: ParsableCommand {
       help: ArgumentHelp(
         "A token that is found in text and never split; may be repeated.", valueName: "token"))
     var specialToken: [String] = []
-    @Argument(help: ArgumentHelp("Text files in UTF-8.", valueName: "files")) var files: [String]
+    @Argument(help: ArgumentHelp("Text files in UTF-8, or tables of texts (.tsv).", valueName: "files"))
+    var files: [String]
     @OptionGroup var outputOptions: OutputOptions
 
     func validate() throws {
@@ -59,10 +61,18 @@ struct TokenizerCommand: ParsableCommand {
         case .wordpiece: .wordPiece
         case .unigram: .unigram
         }
-      let tokenizer = try trainer.train(kind, files: files)
+      let tokenizer = try trained(trainer, kind)
       try tokenizer.save(to: output)
       Console(outputOptions).log("\(tokenizer.vocabularySize) tokens")
       Console.result(output)
+    }
+
+    /// On the files; of tables, on their texts alone.
+    private func trained(_ trainer: TokenizerTrainer, _ kind: TokenizerTrainer.Kind) throws -> Tokenizer {
+      guard files.contains(where: Corpus.isTable) else { return try trainer.train(kind, files: files) }
+      let lines = try Corpus(contentsOf: files).documents.joined()
+      // The end of a line is text to those who split by spaces.
+      return try trainer.train(kind, texts: lines.map { kind == .bytePairs ? $0 + "\n" : $0 })
     }
   }
 

@@ -13,6 +13,7 @@ struct Train: ParsableCommand {
       TrainDDPM.self,
       TrainLanguageModel.self,
       TrainTranslation.self,
+      TrainMaskedLanguageModel.self,
     ])
 }
 

@@ -13,6 +13,12 @@ public struct LabelledText: Sendable, Equatable {
 
   private static let textColumns: Set = ["sentence", "document", "text", "review"]
 
+  /// Whether a line names the columns of such a table.
+  static func isHeader(_ line: String) -> Bool {
+    let names = line.utf8.split(separator: 0x09).map { Substring($0).lowercased() }
+    return names.contains("label") && names.contains(where: textColumns.contains)
+  }
+
   /// Reads a file.
   /// - Throws: what `TextFile` throws, and when a line has other columns than the first one or no label.
   public init(contentsOf path: String) throws(DataError) {

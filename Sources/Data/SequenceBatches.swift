@@ -57,6 +57,20 @@ public struct SequenceBatch: Sendable, Equatable {
   /// (rows): which sequences these are.
   public let examples: [Int]
 
+  /// Where tokens were masked, as places among the rows x length ones, and the originals there.
+  ///
+  /// Filled up to `count` with place 0 and `ignoredTokenLabel`, so that batches of one shape compute the same.
+  public func maskedPlaces(count: Int) -> (places: [Int32], labels: [Int32]) {
+    let all = maskedLabels ?? []
+    let places = all.indices.filter { all[$0] != ignoredTokenLabel }
+    require(places.count <= count, "maskedPlaces: \(places.count) tokens are masked, not at most \(count)")
+    let rest = count - places.count
+    return (
+      places.map { Int32($0) } + [Int32](repeating: 0, count: rest),
+      places.map { all[$0] } + [Int32](repeating: ignoredTokenLabel, count: rest)
+    )
+  }
+
   public var tokenTensor: Tensor { Tensor(tokens, [rows, length]) }
   public var maskTensor: Tensor { Tensor(mask, [rows, length]) }
   public var segmentTensor: Tensor { Tensor(segments, [rows, length]) }
@@ -69,13 +83,14 @@ public struct SequenceBatches<Source: SequenceSource>: BatchSource {
   public let source: Source
   public let masking: TokenMasking?
   private let padding: Int32
+  private let maximumLength: Int
   private let isShuffled: Bool
   private let buckets: LengthBuckets
 
   public var name: String { source.name }
 
   /// - Parameters:
-  ///   - maximumLength: positions that the model has.
+  ///   - maximumLength: positions that the model has; padding does not go beyond them.
   ///   - padding: the token that rows are filled up with.
   ///   - multiple: lengths are rounded up to multiples of this; larger means fewer shapes and more padding.
   ///   - masking: hides tokens, differently in each epoch.
@@ -95,7 +110,7 @@ public struct SequenceBatches<Source: SequenceSource>: BatchSource {
     }
     buckets = try LengthBuckets(limit, multiple: multiple)
     (self.source, self.padding, self.masking) = (source, padding, masking)
-    self.isShuffled = isShuffled
+    (self.isShuffled, self.maximumLength) = (isShuffled, maximumLength)
     try buckets.check(longest: source.longest, source.name)
   }
 
@@ -106,7 +121,7 @@ public struct SequenceBatches<Source: SequenceSource>: BatchSource {
 
   public func batch(_ examples: [Int], epoch: Int, seed: UInt64) -> SequenceBatch {
     let chosen = examples.map { source.sequence($0, epoch: epoch, seed: seed) }, rows = chosen.map(\.tokens)
-    let length = buckets.padded(rows.map(\.count).max()!)
+    let length = min(buckets.padded(rows.map(\.count).max()!), maximumLength)
     let segments = chosen.map { $0.segments ?? [Int32](repeating: 0, count: $0.tokens.count) }
     let labels = chosen.compactMap(\.label)
     let hidden = masking.map { masking in

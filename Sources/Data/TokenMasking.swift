@@ -39,7 +39,7 @@ public struct TokenMasking: Sendable, Hashable {
     var places = tokens.indices.filter { !special.contains(tokens[$0]) }
     var (hidden, labels) = (tokens, [Int32](repeating: ignoredTokenLabel, count: tokens.count))
     guard !places.isEmpty, probability > 0 else { return (hidden, labels) }
-    let count = max(Int((probability * Double(places.count)).rounded()), 1)
+    let count = mostHidden(of: places.count)
     for i in 0..<count {
       places.swapAt(i, i + Int(random.below(UInt64(places.count - i))))
       let place = places[i]
@@ -52,6 +52,11 @@ public struct TokenMasking: Sendable, Hashable {
       }
     }
     return (hidden, labels)
+  }
+
+  /// How many of `count` ordinary tokens are hidden; no sequence of that length has more.
+  public func mostHidden(of count: Int) -> Int {
+    probability > 0 ? max(Int((probability * Double(count)).rounded()), 1) : 0
   }
 
   private func ordinaryToken(_ random: inout SplitMix64) -> Int32 {

@@ -90,7 +90,7 @@ public struct BertConfig: TransformersConfig {
 
   fileprivate var initializer: Initializer { .normal(standardDeviation: initializer_range) }
 
-  fileprivate func linear(_ inputs: Int, _ outputs: Int) -> Linear {
+  func linear(_ inputs: Int, _ outputs: Int) -> Linear {
     Linear(inputs, outputs, initializer: initializer, biasInitializer: .zeros)
   }
 
@@ -282,8 +282,11 @@ public struct BertPredictions: Module {
     activation = c.hidden_act
   }
 
+  /// (..., C) -> (..., C), of which the decoder makes logits.
+  func features(_ x: Tensor) -> Tensor { transform.LayerNorm(activation(transform.dense(x))) }
+
   func callAsFunction(_ x: Tensor, observe: (String, Tensor) -> Void) -> Tensor {
-    let h = transform.LayerNorm(activation(transform.dense(x)))
+    let h = features(x)
     observe("predictions.transform", h)
     return decoder(h)
   }

@@ -12,11 +12,13 @@ public enum RunWeights: String, Sendable, CaseIterable {
 }
 
 extension RunFolder {
-  /// Fills a model with the weights of a checkpoint: of `step`, or the newest.
-  public func load(_ weights: RunWeights = .ema, step: Int? = nil, into contents: ModuleContents) throws {
+  /// Fills a model with the weights of a checkpoint: of `step`, or the newest. `keyMap` sets aside what it lacks.
+  public func load(
+    _ weights: RunWeights = .ema, step: Int? = nil, into contents: ModuleContents, keyMap: KeyMap = [:]
+  ) throws {
     let file = weights == .ema ? CheckpointFiles.average : CheckpointFiles.model
     let folder = checkpointPath(try checkpoint(step))
-    try loadParameters(into: contents, from: SafetensorsFile(path: folder + "/" + file))
+    try loadParameters(into: contents, from: SafetensorsFile(path: folder + "/" + file), keyMap: keyMap)
   }
 }
 
