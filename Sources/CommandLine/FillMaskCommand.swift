@@ -24,7 +24,8 @@ struct FillMask: ParsableCommand {
       "A run folder, or a model folder: config.json, model.safetensors and a tokenizer.",
       valueName: "run-or-model"))
   var model: String
-  @Argument(help: "The text, with [MASK] (or the tokenizer's own mask) where a word is wanted.") var text: String
+  @Argument(help: "The text, with [MASK] (or the tokenizer's own mask) where a word is wanted.") var text:
+    String
   @Option(help: ArgumentHelp("How many words for each mask.", valueName: "k")) var top = 5
   @Option(help: "A run's averaged weights or those being trained.") var weights = RunWeights.ema
   @OptionGroup var compute: ComputeOptions

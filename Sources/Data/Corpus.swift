@@ -51,7 +51,8 @@ public struct Corpus: Sendable, Equatable {
     guard kept > 0 else {
       throw .invalidOption(
         "\(name): nothing is left to learn from when \(all - kept) of \(all) "
-          + "\(wholeDocuments ? "document" : "line")(s) are held out; give more text, or --validation-fraction 0")
+          + "\(wholeDocuments ? "document" : "line")(s) are held out; give more text, or --validation-fraction 0"
+      )
     }
     var front: [[String]] = [], back: [[String]] = [], seen = 0
     for document in documents {

@@ -44,7 +44,8 @@ public struct BertPreTrainingModel: Module {
   public func wordLoss(_ features: Tensor, _ labels: Tensor, ignored: Int = -100) -> Tensor {
     let decoder = cls.predictions.decoder
     return linearCrossEntropy(
-      features, weight: decoder.weight.value, bias: decoder.bias?.value, labels: labels, ignoredLabel: ignored)
+      features, weight: decoder.weight.value, bias: decoder.bias?.value, labels: labels, ignoredLabel: ignored
+    )
   }
 
   /// The logits of the words at the places, (N, V), float32.

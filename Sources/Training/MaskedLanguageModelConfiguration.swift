@@ -54,7 +54,8 @@ public struct MaskedLanguageModelConfiguration: TrainingConfiguration {
 }
 
 extension MaskedLanguageModelConfiguration {
-  public init(_ c: ConfigJSON, over standard: MaskedLanguageModelConfiguration = .init()) throws(ConfigError) {
+  public init(_ c: ConfigJSON, over standard: MaskedLanguageModelConfiguration = .init()) throws(ConfigError)
+  {
     self = standard
     try readCommon(c)
     text = try c("text", or: text)
@@ -122,7 +123,9 @@ extension MaskedLanguageModelConfiguration {
       )
     }
     if nextSentence, model.type_vocab_size < 2 {
-      return ("next_sentence", "needs two kinds of segment, but model.type_vocab_size is \(model.type_vocab_size)")
+      return (
+        "next_sentence", "needs two kinds of segment, but model.type_vocab_size is \(model.type_vocab_size)"
+      )
     }
     return nil
   }

@@ -36,6 +36,29 @@ private func randomLengths(_ count: Int, _ range: ClosedRange<Int>, seed: UInt64
     #expect(batch.tokenTensor.shape == [3, 4] && batch.maskTensor.dtype == .bool)
   }
 
+  @Test func paddingStaysWithinTheModel() throws {
+    let list = [TokenSequence([1, 2, 3, 4, 5])]
+    let batches = try SequenceBatches(
+      FixedSequences(list, name: "texts"), limit: .examples(1), padding: 0, maximumLength: 6, multiple: 4)
+    #expect(try batches.batches()[0].tokens == [1, 2, 3, 4, 5, 0])
+  }
+
+  @Test func maskedPlacesAreThoseOfTheLabels() throws {
+    let masking = try TokenMasking(mask: 9, vocabulary: 20, special: [0], probability: 0.3)
+    let batch = try classification([8, 7, 3], limit: .examples(3), isShuffled: false, masking: masking)
+      .batches()[0]
+    let labels = try #require(batch.maskedLabels)
+    let most = batch.rows * masking.mostHidden(of: batch.length)
+    #expect(most == 6, "0.3 of 8, rounded, in each row")
+    let (places, originals) = batch.maskedPlaces(count: most)
+    #expect(places.count == most && originals.count == most)
+    let hidden = labels.count { $0 != ignoredTokenLabel }
+    #expect(hidden == 5, "2, 2 and 1")
+    for (place, original) in zip(places, originals).prefix(hidden) { #expect(labels[Int(place)] == original) }
+    #expect(Set(places.prefix(hidden)).count == hidden)
+    #expect(originals.dropFirst(hidden) == [ignoredTokenLabel] && places.last == 0)
+  }
+
   @Test(arguments: [BatchLimit.examples(16), .tokens(256)], [true, false])
   func everySequenceComesOnce(_ limit: BatchLimit, _ isShuffled: Bool) throws {
     let lengths = randomLengths(500, 2...40, seed: 1)

@@ -26,6 +26,46 @@ import Testing
     try golden.check(model.contents, outputs: [logits], blocks: blocks.all)
   }
 
+  /// The features at chosen places give the logits and the loss that all of them would.
+  @Test(arguments: ["bert-pretraining", "bert-masked-lm"])
+  func onlyChosenPlacesCount(_ folder: String) throws {
+    let reference = ReferenceModel(folder), golden = try reference.golden()
+    let isPaired = folder == "bert-pretraining", config = try reference.config(BertConfig.self)
+    let model = BertPreTrainingModel(config, predictsNextSentence: isPaired)
+    let keys = isPaired ? BertForPreTraining.keyMap : BertForMaskedLM.keyMap
+    try loadParameters(into: model.contents, from: reference.weights(), keyMap: keys)
+    let full = BertForPreTraining(config), words: Tensor
+    if isPaired {
+      try loadParameters(into: full.contents, from: reference.weights(), keyMap: keys)
+    }
+    let (tokens, mask, segments) = try inputs(golden)
+    let (b, t) = (tokens.shape[0], tokens.shape[1])
+    let places: [Int32] = [1, 3, Int32(b * t - 2), 0], labels: [Int32] = [7, 30, 0, -100]
+    let output = Mode.evaluation {
+      model(tokens, at: Tensor(places), attentionMask: mask, segments: segments)
+    }
+    if isPaired {
+      let both = Mode.evaluation { full(tokens, attentionMask: mask, segments: segments) }
+      words = both.words
+      let difference = try (#require(output.relationship) - both.relationship).floats()
+      #expect(difference.allSatisfy { abs($0) < 1e-5 })
+    } else {
+      #expect(output.relationship == nil)
+      let single = BertForMaskedLM(config)
+      try loadParameters(into: single.contents, from: reference.weights(), keyMap: keys)
+      words = Mode.evaluation { single(tokens, attentionMask: mask, segments: segments) }
+      let chosen = Mode.evaluation { single.logits(tokens, at: Tensor(places)) }
+      let same = Mode.evaluation { single(tokens) }.reshaped(b * t, -1).gathered(Tensor(places))
+      #expect((chosen - same).floats().allSatisfy { abs($0) < 1e-5 })
+    }
+    let rows = words.reshaped(b * t, -1).gathered(Tensor(places))
+    #expect((model.wordLogits(output.features) - rows).floats().allSatisfy { abs($0) < 1e-5 })
+    var all = [Int32](repeating: -100, count: b * t)
+    for (place, label) in zip(places, labels) { all[Int(place)] = label }
+    let expected = maskedTokenLoss(words, Tensor(all, [b, t])).item()
+    #expect(abs(model.wordLoss(output.features, Tensor(labels)).item() - expected) < 1e-5 * abs(expected))
+  }
+
   @Test func classesArePyTorchs() throws {
     let reference = ReferenceModel("bert-classification"), golden = try reference.golden(), blocks = Blocks()
     let model = BertForSequenceClassification(try reference.config(BertConfig.self))
