@@ -69,7 +69,7 @@ public struct Translator: Sendable {
     let config = model.config, rows = sources.count * beams
     // Few different shapes need few plans.
     let width = min((longest + 7) / 8 * 8, config.max_position_embeddings)
-    let limit = min(2 * width, config.max_position_embeddings)
+    let limit = min(2 * width + 8, config.max_position_embeddings)
     let padding = Int32(config.pad_token_id), end = Int32(config.eos_token_id)
     let tokens = sources.flatMap { $0 + [Int32](repeating: padding, count: width - $0.count) }
     let mask = sources.flatMap { source in (0..<width).map { $0 < source.count } }

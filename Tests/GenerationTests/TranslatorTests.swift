@@ -1,0 +1,79 @@
+import Foundation
+import Kalsae
+import Testing
+
+@Suite struct TranslatorTests {
+  /// A tiny model with random weights, and a tokenizer of single letters that fits it.
+  private func translator() throws -> Translator {
+    let fixtures = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+    let model = try TransformerForTranslation(folder: fixtures.appending(path: "Fixtures/translation").path)
+    return Translator(model: model, tokenizer: .characters(of: "abcdefghijklmnop"))
+  }
+
+  private let texts = ["abc", "ponmlk", "", "a", "hhhhgfedcba", "bad", "kkk"]
+
+  @Test func oneBeamTakesTheMostProbableTokenEveryTime() throws {
+    var translator = try translator()
+    translator.beams = 1
+    let model = translator.model, config = model.config
+    for text in texts where !text.isEmpty {
+      let source = Translator.tokens(text, translator.tokenizer, end: config.eos_token_id)
+      var target = [Int32(config.bos_token_id)]
+      while target.count <= min(2 * source.count + 4, config.max_position_embeddings) {
+        let logits = model(Tensor(source, [1, source.count]), Tensor(target, [1, target.count]))
+        let row = logits.at(0, axis: 0).at(target.count - 1, axis: 0).floats()
+        let best = Int32(row.firstIndex(of: row.max()!)!)
+        if best == config.eos_token_id { break }
+        target.append(best)
+      }
+      #expect(
+        try translator.translate(text) == translator.tokenizer.decode(Array(target.dropFirst())), "\(text)")
+    }
+  }
+
+  @Test(arguments: [1, 3])
+  func companyChangesNothing(_ beams: Int) throws {
+    var translator = try translator()
+    translator.beams = beams
+    let alone = try texts.map { try translator.translate($0) }
+    translator.batchSize = 4
+    var seen: [Int] = []
+    let together = try translator.translate(texts) {
+      seen.append($0)
+      return true
+    }
+    #expect(together == alone)
+    #expect(together[2].isEmpty && together.contains { !$0.isEmpty })
+    #expect(seen == [0, 4, 7])
+    #expect(try translator.translate(texts) { $0 < 4 }.isEmpty)
+  }
+
+  @Test func aWiderBeamFindsNoWorseTranslation() throws {
+    var translator = try translator()
+    translator.lengthPenalty = 0
+    let model = translator.model, end = model.config.eos_token_id
+    /// log P(target | source), the end included.
+    func score(_ text: String, _ found: String) -> Double {
+      let source = Translator.tokens(text, translator.tokenizer, end: end)
+      let target = Translator.tokens(found, translator.tokenizer, end: end)
+      let inputs = [Int32(model.config.bos_token_id)] + target.dropLast()
+      let logits = model(Tensor(source, [1, source.count]), Tensor(inputs, [1, inputs.count]))
+      let scores = logSoftmax(logits).floats(), words = model.config.vocab_size!
+      return target.enumerated().reduce(0) { $0 + Double(scores[$1.offset * words + Int($1.element)]) }
+    }
+    for text in ["abc", "ponmlk", "hhhgfe"] {
+      (translator.beams, translator.batchSize) = (1, 1)
+      let greedy = try translator.translate(text)
+      translator.beams = 8
+      #expect(score(text, try translator.translate(text)) >= score(text, greedy) - 1e-4, "\(text)")
+    }
+  }
+
+  @Test func whatTheModelCannotReadIsAnError() throws {
+    let translator = try translator()
+    let long = String(repeating: "a", count: translator.model.config.max_position_embeddings)
+    #expect { try translator.translate(["abc", long]) } throws: {
+      "\($0)".hasPrefix("text 2 has \(long.count + 1) tokens")
+    }
+  }
+}
