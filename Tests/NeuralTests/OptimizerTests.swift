@@ -37,7 +37,9 @@ private func error(_ a: Tensor, _ b: Tensor) -> Float {
     Case(name: "adam_l2", rate: 0.01) {
       Adam($0, beta1: 0.8, beta2: 0.99, epsilon: 1e-6, weightDecay: 0.1)
     },
-    Case(name: "adamw", rate: 0.02) { AdamW($0, beta2: 0.99, weightDecay: 0.05) },
+    Case(name: "adamw", rate: 0.02) {
+      AdamW($0, beta2: 0.99, weightDecay: 0.05) { _, _ in true }
+    },
     Case(name: "sgd", rate: 0.1) { SGD($0) },
     Case(name: "sgd_momentum", rate: 0.05) { SGD($0, momentum: 0.9) },
     Case(name: "sgd_nesterov", rate: 0.05) {
@@ -59,6 +61,28 @@ private func error(_ a: Tensor, _ b: Tensor) -> Float {
       #expect(error(pair.matrix.value, matrix.at(step + 1)) < 1e-5, "step \(step)")
       #expect(error(pair.vector.value, vector.at(step + 1)) < 1e-5, "step \(step)")
     }
+  }
+
+  /// What does not decay goes PyTorch's way without decay, what does with it.
+  @Test func onlyMatricesDecayUnlessToldOtherwise() throws {
+    func step(_ optimizer: (ModuleContents) -> any Optimizer) -> (matrix: [Float], vector: [Float]) {
+      let pair = Pair()
+      let made = optimizer(pair.contents)
+      for _ in 0..<3 {
+        made.update(Gradients([.full(0.5, [5, 3]), .full(-2, [7])]), learningRate: 0.1)
+        evaluate([], slots: made.slots)
+      }
+      return (pair.matrix.value.floats(), pair.vector.value.floats())
+    }
+    let without = step { AdamW($0, weightDecay: 0) }
+    let everywhere = step { AdamW($0, weightDecay: 0.5) { _, _ in true } }
+    let standard = step { AdamW($0, weightDecay: 0.5) }
+    #expect(standard.matrix == everywhere.matrix && standard.vector == without.vector)
+    #expect(everywhere.vector != without.vector && everywhere.matrix != without.matrix)
+    let chosen = step { AdamW($0, weightDecay: 0.5) { path, _ in path == "vector" } }
+    #expect(chosen.matrix == without.matrix && chosen.vector == everywhere.vector)
+    let nothing = step { AdamW($0, weightDecay: 0.5) { _, _ in false } }
+    #expect(nothing.matrix == without.matrix && nothing.vector == without.vector)
   }
 
   @Test func clippingScalesToTheNorm() throws {

@@ -26,18 +26,23 @@ public struct Adam: Optimizer {
 }
 
 /// Adam with decoupled weight decay (arXiv 1711.05101, algorithm 2): p shrinks by `learningRate weightDecay p` a step.
+///
+/// Unless told otherwise only matrices and higher ranks shrink, as is the custom with Transformers: a bias or the gain of
+/// a normalisation near zero makes no network simpler. PyTorch's default is `decays: { _, _ in true }`.
 public struct AdamW: Optimizer {
   public let contents: ModuleContents
   public var beta1: Double, beta2: Double, epsilon: Double, weightDecay: Double
   private let core: AdamCore
 
+  /// - Parameter decays: whether the parameter at a path shrinks.
   public init(
     _ contents: ModuleContents, beta1: Double = 0.9, beta2: Double = 0.999, epsilon: Double = 1e-8,
-    weightDecay: Double = 0.01
+    weightDecay: Double = 0.01,
+    decays: (_ path: String, _ parameter: Parameter) -> Bool = { $1.shape.rank > 1 }
   ) {
     self.contents = contents
     (self.beta1, self.beta2, self.epsilon, self.weightDecay) = (beta1, beta2, epsilon, weightDecay)
-    core = AdamCore(contents, isDecoupled: true)
+    core = AdamCore(contents, isDecoupled: true, decays: decays)
   }
 
   public var state: [(path: String, slot: Slot)] { core.state(contents) }
@@ -54,8 +59,15 @@ private struct AdamCore: Sendable {
   /// Steps taken; float32, as in PyTorch's checkpoints, exact to 16.7 million.
   let step: Slot
   let isDecoupled: Bool
+  /// Which parameters decay, and which do not, by their places.
+  let decaying: [Int], others: [Int]
 
-  init(_ contents: ModuleContents, isDecoupled: Bool) {
+  init(
+    _ contents: ModuleContents, isDecoupled: Bool, decays: (String, Parameter) -> Bool = { _, _ in true }
+  ) {
+    let places = contents.parameters.indices
+    decaying = places.filter { decays(contents.parameters[$0].path, contents.parameters[$0].parameter) }
+    others = Array(Set(places).subtracting(decaying)).sorted()
     m = Accumulator("m", like: contents)
     v = Accumulator("v", like: contents)
     step = Slot(.zeros([]))
@@ -74,16 +86,22 @@ private struct AdamCore: Sendable {
     let t = select(isFinite, step.value + 1, step.value)
     // 1 - beta^t without the cancellation that float32 has at small t.
     func correction(_ beta: Double) -> Tensor { -expm1(t * logarithm(beta)) }
-    let scalars = [
-      Tensor(rate), Tensor(beta1), Tensor(beta2), Tensor(epsilon), Tensor(decay), correction(beta1),
-      correction(beta2), gradients.scale, isFinite,
-    ]
-    let p = contents.parameters.map(\.parameter.slot)
-    let op = AdamUpdate(count: p.count, isDecoupled: isDecoupled)
-    let result = apply(op, scalars + p.map(\.value) + gradients.tensors + m.values + v.values)
-    assignAll(result[..<p.count], to: p)
-    m.assign(result[p.count..<2 * p.count])
-    v.assign(result[(2 * p.count)...])
+    let (first, second) = (correction(beta1), correction(beta2))
+    for (places, decay) in [(decaying, decay), (others, 0)] where !places.isEmpty {
+      let scalars = [
+        Tensor(rate), Tensor(beta1), Tensor(beta2), Tensor(epsilon), Tensor(decay), first, second,
+        gradients.scale, isFinite,
+      ]
+      let lists = [contents.parameters.map(\.parameter.slot), m.slots, v.slots].map { slots in
+        places.map { slots[$0] }
+      }
+      let op = AdamUpdate(count: places.count, isDecoupled: isDecoupled)
+      let result = apply(
+        op,
+        scalars + lists[0].map(\.value) + places.map { gradients.tensors[$0] } + lists[1].map(\.value)
+          + lists[2].map(\.value))
+      assignAll(result[...], to: lists.flatMap(\.self))
+    }
     step.value = t
   }
 }
