@@ -32,15 +32,20 @@ struct BatchAssembler: BatchMaker {
   let batchSize: Int
   let seed: UInt64
   let flip: Bool
+  let shift: Int
   private var position: LoaderPosition
   private var order: [UInt32]
 
   init(
-    dataset: any ImageDataset, batchSize: Int, seed: UInt64, flip: Bool, position: LoaderPosition
+    dataset: any ImageDataset, batchSize: Int, seed: UInt64, flip: Bool, shift: Int = 0,
+    position: LoaderPosition
   ) throws(DataError) {
     guard batchSize > 0 else { throw .invalidOption("batch size \(batchSize) is not positive") }
     guard batchSize <= dataset.count else {
       throw .batchTooLarge(batchSize: batchSize, dataset: dataset.name, count: dataset.count)
+    }
+    guard (0..<dataset.size).contains(shift) else {
+      throw .invalidOption("a shift of \(shift) pixels is not in 0 ..< \(dataset.size), the pictures' size")
     }
     guard position.epoch >= 0, (0...dataset.count).contains(position.index) else {
       throw .positionOutside(
@@ -50,6 +55,7 @@ struct BatchAssembler: BatchMaker {
     self.batchSize = batchSize
     self.seed = seed
     self.flip = flip
+    self.shift = shift
     self.position = position
     order = EpochOrder.permutation(count: dataset.count, seed: seed, epoch: position.epoch)
     startEpochIfAtEnd()
@@ -75,6 +81,11 @@ struct BatchAssembler: BatchMaker {
         let picture = UnsafeMutableBufferPointer(rebasing: all[slot * length..<(slot + 1) * length])
         try dataset.read(index, into: picture)
         if flip && EpochOrder.flips(index: index, seed: seed, epoch: position.epoch) { mirror(picture) }
+        if shift > 0 {
+          let (right, down) = EpochOrder.shift(
+            index: index, limit: shift, seed: seed, epoch: position.epoch)
+          move(picture, right: right, down: down)
+        }
       }
       indices.append(index)
       if let label = dataset.label(index) { labels.append(Int32(label)) }
@@ -94,6 +105,19 @@ struct BatchAssembler: BatchMaker {
         let (left, right) = ((y * size + x) * channels, (y * size + size - 1 - x) * channels)
         for c in 0..<channels { picture.swapAt(left + c, right + c) }
       }
+    }
+  }
+
+  /// Moves the picture; what comes in from outside is 0.
+  private func move(_ picture: UnsafeMutableBufferPointer<UInt8>, right: Int, down: Int) {
+    guard right != 0 || down != 0 else { return }
+    let old = Array(picture), size = dataset.size, channels = dataset.channels
+    picture.update(repeating: 0)
+    let count = (size - abs(right)) * channels
+    for y in max(down, 0)..<min(size + down, size) {
+      let from = ((y - down) * size + max(-right, 0)) * channels, to = (y * size + max(right, 0)) * channels
+      _ = UnsafeMutableBufferPointer(rebasing: picture[to..<to + count])
+        .update(fromContentsOf: old[from..<from + count])
     }
   }
 }

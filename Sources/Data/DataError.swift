@@ -23,6 +23,10 @@ public enum DataError: Error, Equatable, Sendable, CustomStringConvertible {
   case notUTF8(path: String, byte: UInt8, offset: Int, line: Int)
   /// Two files that should correspond line by line do not.
   case unequalLines(source: String, sourceCount: Int, target: String, targetCount: Int)
+  /// Pictures without classes.
+  case noLabels(dataset: String)
+  /// A data set has a class that is not among those known.
+  case unknownClass(dataset: String, name: String, known: [String])
   /// An option has a value that cannot work.
   case invalidOption(String)
 
@@ -50,7 +54,16 @@ public enum DataError: Error, Equatable, Sendable, CustomStringConvertible {
     case .unequalLines(let source, let sourceCount, let target, let targetCount):
       "\(source) has \(sourceCount) line(s), but \(target) has \(targetCount); line n of one must be the "
         + "translation of line n of the other"
+    case .noLabels(let dataset):
+      "\(dataset) has no labels; a classifier needs the pictures of each class in a sub-folder of its own"
+    case .unknownClass(let dataset, let name, let known):
+      "\(dataset) has the class \"\(name)\", which is none of those learned: \(shortList(known))"
     case .invalidOption(let text): text
     }
   }
+}
+
+/// At most ten names, then how many more.
+func shortList(_ names: [String]) -> String {
+  names.prefix(10).joined(separator: ", ") + (names.count > 10 ? " and \(names.count - 10) more" : "")
 }

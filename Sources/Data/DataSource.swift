@@ -61,7 +61,7 @@ public enum DataSource: Sendable, Equatable, CustomStringConvertible {
     }
   }
 
-  private func resized(_ dataset: some ImageDataset, _ size: Int?) -> any ImageDataset {
+  func resized(_ dataset: some ImageDataset, _ size: Int?) -> any ImageDataset {
     size == nil || size == dataset.size ? dataset : ResizedDataset(dataset, size: size!)
   }
 }

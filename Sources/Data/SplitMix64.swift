@@ -44,7 +44,7 @@ public struct SplitMix64: RandomNumberGenerator, Sendable {
   public mutating func unit() -> Double { Double(next() >> 11) * 0x1p-53 }
 }
 
-/// The order in which an epoch visits a data set, and which pictures it mirrors. Both depend only on the
+/// The order in which an epoch visits a data set, and which pictures it mirrors and moves. All depend only on the
 /// seed, the epoch and the picture, so a run that resumes in the middle of an epoch sees what it would have
 /// seen.
 package enum EpochOrder {
@@ -52,6 +52,8 @@ package enum EpochOrder {
   private static let orderPurpose: UInt64 = 0x6F72_6465_72  // "order"
   private static let flipPurpose: UInt64 = 0x666C_6970  // "flip"
   private static let batchPurpose: UInt64 = 0x62_6174_6368  // "batch"
+  private static let shiftPurpose: UInt64 = 0x73_6869_6674  // "shift"
+  private static let splitPurpose: UInt64 = 0x73_706C_6974  // "split"
 
   /// A permutation of 0 ..< count: Fisher-Yates from the last place down, place i exchanged with
   /// `below(i + 1)` of the generator keyed ("order", seed, epoch).
@@ -80,5 +82,21 @@ package enum EpochOrder {
   package static func flips(index: Int, seed: UInt64, epoch: Int) -> Bool {
     var generator = SplitMix64(key: flipPurpose, seed, UInt64(epoch), UInt64(index))
     return generator.next() >> 63 == 1
+  }
+
+  /// How far picture `index` is moved in `epoch`, each way in -limit ... limit: two `below(2 limit + 1)` of the generator
+  /// keyed ("shift", seed, epoch, index), right and then down.
+  package static func shift(
+    index: Int, limit: Int, seed: UInt64, epoch: Int
+  ) -> (right: Int, down: Int) {
+    var generator = SplitMix64(key: shiftPurpose, seed, UInt64(epoch), UInt64(index))
+    let places = UInt64(2 * limit + 1)
+    let right = Int(generator.below(places)) - limit
+    return (right, Int(generator.below(places)) - limit)
+  }
+
+  /// 0 ..< count in the order in which examples are chosen from a data set, keyed ("split", seed).
+  package static func selection(count: Int, seed: UInt64) -> [UInt32] {
+    shuffled(count, SplitMix64(key: splitPurpose, seed))
   }
 }

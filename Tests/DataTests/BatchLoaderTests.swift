@@ -123,6 +123,36 @@ private func eventually(_ condition: () -> Bool) -> Bool {
     }
   }
 
+  /// Each picture lies as far off as the documented generator says, with zeros behind it, and resuming changes nothing.
+  @Test func shiftsMoveWholePictures() throws {
+    func batches(_ count: Int, from position: LoaderPosition = .start) throws -> [Batch] {
+      let loader = try BatchLoader(
+        dataset: Numbered(25), batchSize: 10, seed: 42, shift: 2, position: position)
+      return try (0..<count).map { _ in try loader.next() }
+    }
+    let list = try batches(10)
+    var seen: Set<[Int]> = []
+    for (number, batch) in list.enumerated() {
+      for (i, index) in batch.indices.enumerated() {
+        let epoch = (number * 10 + i) / 25
+        let (right, down) = EpochOrder.shift(index: index, limit: 2, seed: 42, epoch: epoch)
+        seen.insert([right, down])
+        for y in 0..<3 {
+          for x in 0..<3 {
+            let isInside = (0..<3).contains(x - right) && (0..<3).contains(y - down)
+            let pixel = batch.pixels[i * 18 + (y * 3 + x) * 2..<i * 18 + (y * 3 + x) * 2 + 2]
+            #expect(Array(pixel) == (isInside ? [UInt8(index), UInt8(10 * (x - right))] : [0, 0]))
+          }
+        }
+      }
+    }
+    #expect(seen.count > 20 && seen.allSatisfy { $0.allSatisfy { (-2...2).contains($0) } })
+    #expect(try batches(6, from: list[3].positionAfter) == Array(list[4...]))
+    #expect(throws: DataError.self) {
+      try BatchLoader(dataset: Numbered(10), batchSize: 2, seed: 0, shift: 3)
+    }
+  }
+
   @Test func badArguments() {
     #expect(throws: DataError.batchTooLarge(batchSize: 11, dataset: "numbered", count: 10)) {
       try BatchLoader(dataset: Numbered(10), batchSize: 11, seed: 0)

@@ -63,16 +63,50 @@ import Testing
     let nsmc = try LabelledText(contentsOf: write("id\tdocument\tlabel\n7\t좋다 \"정말\t1\n8\t\t0\n"))
     #expect(nsmc.texts == ["좋다 \"정말", ""] && nsmc.labels == [1, 0] && nsmc.classes == 2)
     let sst2 = try LabelledText(contentsOf: write("sentence\tlabel\r\na fine film\t2\r\n"))
-    #expect(sst2.texts == ["a fine film"] && sst2.labels == [2] && sst2.classes == 3)
+    #expect(sst2.texts == ["a fine film"] && sst2.labels == [0] && sst2.classNames == ["2"])
     let plain = try LabelledText(contentsOf: write("a fine film\t1\nbad\t0"))
     #expect(plain.texts == ["a fine film", "bad"] && plain.labels == [1, 0])
   }
 
+  @Test func labelsAreNumbersOrNames() throws {
+    let stars = try LabelledText(contentsOf: write("text\tlabel\na\t10\nb\t-1\nc\t9\nd\t10\n"))
+    #expect(stars.classNames == ["-1", "9", "10"] && stars.labels == [2, 0, 1, 2])
+    let names = try LabelledText(contentsOf: write("label\treview\ngood\ta\nbad\tb\ngood\tc\n"))
+    #expect(names.classNames == ["bad", "good"] && names.labels == [1, 0, 1] && names.classes == 2)
+    // Known classes keep their numbers; what has a name may also be called by its number.
+    let path = try write("text\tlabel\na\tgood\n")
+    #expect(try LabelledText(contentsOf: path, classNames: ["bad", "so so", "good"]).labels == [2])
+    let numbers = try write("text\tlabel\na\t1\nb\t0\n")
+    #expect(try LabelledText(contentsOf: numbers, classNames: ["bad", "good"]).labels == [1, 0])
+    #expect {
+      try LabelledText(contentsOf: numbers, classNames: ["1", "2"])
+    } throws: {
+      "\($0)".hasSuffix("line 3: the label is \"0\", which is none of those learned: 1, 2")
+    }
+  }
+
+  @Test func labelledTextIsDividedAndChosenFrom() throws {
+    let rows = (0..<20).map { "text \($0)\t\($0 % 2)\n" }.joined()
+    let all = try LabelledText(contentsOf: write("text\tlabel\n" + rows))
+    let (training, test) = try all.split(fraction: 0.25)
+    #expect(training.count == 15 && test.count == 5)
+    #expect(Set(training.texts).union(test.texts) == Set(all.texts))
+    #expect(try all.split(fraction: 0.25).test == test)
+    let (some, others) = (try all.sample(8, seed: 1), try all.sample(8, seed: 2))
+    #expect(some.count == 8 && Set(some.texts).count == 8 && some != others)
+    for part in [training, test, some] {
+      #expect(zip(part.texts, part.labels).allSatisfy { Int($0.split(separator: " ")[1])! % 2 == $1 })
+    }
+    #expect(throws: DataError.self) { try all.split(fraction: 0.01) }
+    #expect(throws: DataError.self) { try all.sample(21, seed: 0) }
+  }
+
   @Test(arguments: [
     ("sentence\tlabel\na\t1\nb\n", "line 3: 1 column(s) instead of 2"),
-    ("sentence\tlabel\na\tgood\n", "line 2: the label is \"good\", not 0, 1, 2"),
-    ("a\t1\nb\t-1\n", "line 2: the label is \"-1\""),
-    ("a\t1\nb\t99999999999\n", "line 2: the label is \"99999999999\""),
+    ("sentence\tlabel\na\t1\nb\tgood\n", "line 3: the label is \"good\", but others are like \"1\""),
+    ("sentence\tlabel\na\tgood\nb\t1\n", "line 3: the label is \"1\", but others are like \"good\""),
+    ("sentence\tlabel\na\t\n", "line 2: the label is \"\", neither a whole number"),
+    ("sentence\tlabel\na\t4.5\n", "line 2: the label is \"4.5\", neither a whole number"),
     ("only text\n", "line 1: neither a header"), ("text\tclass\na\t1\n", "line 1: neither a header"),
     ("sentence\tlabel\n", "holds no text"),
   ])
