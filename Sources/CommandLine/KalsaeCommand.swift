@@ -14,6 +14,7 @@ struct KalsaeCommand: ParsableCommand {
       Generate.self,
       Translate.self,
       FillMask.self,
+      Classify.self,
       Forward.self,
       TokenizerCommand.self,
       Export.self,

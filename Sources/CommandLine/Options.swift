@@ -17,6 +17,7 @@ extension SamplerKind: ExpressibleByArgument {}
 extension RunWeights: ExpressibleByArgument {}
 extension TranslationConfiguration.Schedule: ExpressibleByArgument {}
 extension Workload: ExpressibleByArgument {}
+extension ClassifierKind: ExpressibleByArgument {}
 
 /// Where and how precisely to compute.
 struct ComputeOptions: ParsableArguments {

@@ -8,12 +8,13 @@ import Logging
 
 struct Train: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Train a model from nothing.",
+    abstract: "Train a model.",
     subcommands: [
       TrainDDPM.self,
       TrainLanguageModel.self,
       TrainTranslation.self,
       TrainMaskedLanguageModel.self,
+      TrainClassifier.self,
     ])
 }
 

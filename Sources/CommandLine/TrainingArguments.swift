@@ -41,8 +41,8 @@ struct TrainingArguments: ParsableArguments {
   var isFromNothing: Bool { !resume && config == nil }
 
   /// The stored options when resuming, those of `--config`, or the defaults; what is given here wins.
-  func configuration<C: TrainingConfiguration>(_ type: C.Type = C.self) throws -> C {
-    var c = C()
+  func configuration<C: TrainingConfiguration>(over standard: C = C()) throws -> C {
+    var c = standard
     c.precision = MachineReport.hasFastBFloat16 ? .bfloat16 : .float32
     if resume {
       c = try RunFolder(output).configuration()

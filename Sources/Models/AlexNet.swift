@@ -17,6 +17,8 @@ public struct AlexNetConfig: ModelConfig, Equatable {
   public var dropout = 0.5
   /// torchvision's network is for 3.
   public var num_channels = 3
+  /// What the classes are called, as in the configurations of transformers; torchvision's class has no such argument.
+  public var id2label: LabelNames? = nil
 
   public init() {}
 
@@ -24,11 +26,17 @@ public struct AlexNetConfig: ModelConfig, Equatable {
     try field("num_classes", &num_classes)
     try field("dropout", &dropout)
     try field("num_channels", &num_channels)
+    try field("id2label", &id2label)
   }
 
   public var problem: (key: String, reason: String)? {
-    firstNotPositive(["num_classes": num_classes, "num_channels": num_channels])
+    if let found = firstNotPositive(["num_classes": num_classes, "num_channels": num_channels])
       ?? firstNoProbability(["dropout": dropout])
+    {
+      return found
+    }
+    guard let names = id2label?.names, names.count != num_classes else { return nil }
+    return ("id2label", "names \(names.count) class(es), but num_classes is \(num_classes)")
   }
 }
 
@@ -93,5 +101,13 @@ public struct AlexNet: PretrainedModel {
       observe("classifier.\(i)", x)
     }
     return x
+  }
+}
+
+extension AlexNet {
+  /// Takes all layers but the last one from a file; the last one stays as it is.
+  public func loadBackbone(from file: SafetensorsFile) throws(LoadError) {
+    try loadParameters(
+      into: contents.filter { !$0.hasPrefix("classifier.6.") }, from: file, keyMap: ["classifier.6.*": nil])
   }
 }

@@ -387,3 +387,14 @@ public struct BertForSequenceClassification: PretrainedModel {
     return classifier(dropout(pooled))
   }
 }
+
+extension BertForSequenceClassification {
+  /// Takes the encoder from a file of any of this architecture's heads; the classifier, and a pooler that the file lacks,
+  /// stay as they are.
+  public func loadBackbone(from file: SafetensorsFile) throws(LoadError) {
+    let hasPooler = file.names.contains { $0.contains("pooler.") }
+    try loadParameters(
+      into: bert.contents.filter { hasPooler || !$0.hasPrefix("pooler.") }, from: file,
+      keyMap: BertModel.keyMap)
+  }
+}

@@ -270,3 +270,12 @@ public struct ViTForImageClassification: PretrainedModel {
     classifier(vit(pixels) { observe("vit." + $0, $1) }.hidden.at(0, axis: 1))
   }
 }
+
+extension ViTForImageClassification {
+  /// Takes the encoder from a file of any of this architecture's heads; the classifier stays as it is.
+  public func loadBackbone(from file: SafetensorsFile) throws(LoadError) {
+    try loadParameters(
+      into: vit.contents, from: file,
+      keyMap: fileKeys(to: "", [("vit.pooler.**", nil), ("pooler.**", nil), ("classifier.*", nil)]))
+  }
+}

@@ -36,6 +36,16 @@ public struct ModuleContents: Sendable {
   /// Every slot, for `evaluate(slots:)`: parameters, then states.
   public var slots: [Slot] { parameters.map(\.parameter.slot) + states.map(\.state.slot) }
 
+  /// The parameters and states whose path `isIncluded` accepts, for loading a part of a network.
+  public func filter(_ isIncluded: (_ path: String) -> Bool) -> ModuleContents {
+    ModuleContents(
+      parameters: parameters.filter { isIncluded($0.path) }, states: states.filter { isIncluded($0.path) })
+  }
+
+  private init(parameters: [NamedParameter], states: [NamedState]) {
+    (self.parameters, self.states) = (parameters, states)
+  }
+
   /// The number of trained numbers; tied ones count once.
   public var parameterCount: Int { parameters.reduce(0) { $0 + $1.parameter.shape.count } }
 }

@@ -16,9 +16,13 @@ extension RunFolder {
   public func load(
     _ weights: RunWeights = .ema, step: Int? = nil, into contents: ModuleContents, keyMap: KeyMap = [:]
   ) throws {
+    try loadParameters(into: contents, from: self.weights(weights, step: step), keyMap: keyMap)
+  }
+
+  /// The file of a checkpoint's weights: of `step`, or the newest.
+  public func weights(_ weights: RunWeights = .ema, step: Int? = nil) throws -> SafetensorsFile {
     let file = weights == .ema ? CheckpointFiles.average : CheckpointFiles.model
-    let folder = checkpointPath(try checkpoint(step))
-    try loadParameters(into: contents, from: SafetensorsFile(path: folder + "/" + file), keyMap: keyMap)
+    return try SafetensorsFile(path: checkpointPath(try checkpoint(step)) + "/" + file)
   }
 }
 

@@ -31,11 +31,14 @@ public final class Trainer<Task: TrainingTask> {
     self.run = run
     self.threads = threads
     isResuming = resuming
-    state = TrainingState(
-      seed: configuration.seed, ema: configuration.ema, model: task.makeModel, optimizer: task.makeOptimizer)
+    let newest = resuming ? run.checkpoints().last : nil
+    state = try TrainingState(
+      seed: configuration.seed, ema: configuration.ema, model: task.makeModel,
+      // A checkpoint replaces all weights, and what they came from may be gone.
+      initialize: newest == nil ? task.initialize : { _ in }, optimizer: task.makeOptimizer)
     if resuming {
       try run.sweep()
-      if let newest = run.checkpoints().last {
+      if let newest {
         let before = try state.load(from: run, step: newest)
         report("resuming from step \(newest)")
         if newest >= configuration.steps {

@@ -12,8 +12,12 @@ struct TrainingState<Model: Module> {
   var step = 0
   var position = LoaderPosition.start
 
-  init(seed: UInt64, ema: Double, model make: () -> Model, optimizer: (ModuleContents) -> any Optimizer) {
+  init(
+    seed: UInt64, ema: Double, model make: () -> Model, initialize: (Model) throws -> Void,
+    optimizer: (ModuleContents) -> any Optimizer
+  ) throws {
     model = Initialization.with(seed: seed, make)
+    try initialize(model)
     averaged = Initialization.with(seed: seed, make)
     contents = model.contents
     self.optimizer = optimizer(contents)

@@ -20,6 +20,9 @@ public protocol TrainingTask {
   /// A new model; its weights come from the task's initial random key.
   func makeModel() -> Model
 
+  /// Gives the model of a new run weights that are not drawn: those of a pre-trained one.
+  func initialize(_ model: Model) throws
+
   func makeOptimizer(_ contents: ModuleContents) -> any Optimizer
 
   var learningRate: LearningRate { get }
@@ -47,5 +50,6 @@ public protocol TrainingTask {
 }
 
 extension TrainingTask {
+  public func initialize(_ model: Model) throws {}
   public func addFiles(to run: RunFolder) throws {}
 }

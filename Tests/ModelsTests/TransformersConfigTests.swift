@@ -32,8 +32,8 @@ import Testing
     (vit.image_size, vit.pooler_output_size) = (ImageSize(rows: 32, columns: 64), 5)
     try check(vit, 18)
     var alexNet = AlexNetConfig()
-    alexNet.num_classes = 10
-    try check(alexNet, 4)
+    (alexNet.num_classes, alexNet.id2label) = (2, ["cat", "dog"])
+    try check(alexNet, 5)
     var transformer = TransformerConfig()
     (transformer.vocab_size, transformer.norm_first, transformer.attention_dropout) = (8000, true, 0)
     try check(transformer, 21)
@@ -88,6 +88,10 @@ import Testing
     (#"{"pad_token_id": 40000}"#, BertConfig.self, "'pad_token_id' 40000 is not in the vocabulary of 30522"),
     (#"{"image_size": 8}"#, ViTConfig.self, "'image_size' 8 is smaller than patch_size 16"),
     (#"{"num_classes": 0}"#, AlexNetConfig.self, "'num_classes' must be positive, not 0"),
+    (
+      #"{"num_classes": 3, "id2label": {"0": "cat", "1": "dog"}}"#, AlexNetConfig.self,
+      "'id2label' names 2 class(es), but num_classes is 3"
+    ),
     (
       #"{"vocab_size": 9, "target_vocab_size": 8}"#, TransformerConfig.self,
       "'share_embeddings' needs one vocabulary, but target_vocab_size is 8"
