@@ -106,6 +106,7 @@ let package = Package(
           "Generation", "Metrics", "Models", "Pipelines", "Runtime", "Tensors", "Training"),
       path: "Sources/CommandLine", swiftSettings: settings),
     .executableTarget(name: "TrainShapes", dependencies: ["Kalsae"], path: "Examples/TrainShapes"),
+    .executableTarget(name: "TranslateNumbers", dependencies: ["Kalsae"], path: "Examples/TranslateNumbers"),
     tests("Tensors", own("Tensors")),
     tests("Compiler", own("Tensors", "Compiler", "Runtime", "CPUBackend")),
     tests("Backend", own("Tensors", "Compiler", "Runtime", "ReferenceBackend", "CPUBackend", "Checkpoints")),

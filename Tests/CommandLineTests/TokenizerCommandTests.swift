@@ -30,6 +30,33 @@ extension CommandLineTests {
       #expect(plain != special)
     }
 
+    @Test func arraysGoThroughStandardInput() throws {
+      let space = try Workspace()
+      try space.write(Self.corpus, "corpus.txt")
+      let trained = try space.kalsae(
+        "tokenizer", "train", "--type", "bpe", "--vocab-size", "300", "-o", "bpe.json", "corpus.txt")
+      #expect(trained.status == 0, "\(trained.errors)")
+      let texts = #"["the swift \u2014 \"sleeps\"\n","","칼새는 <|endoftext|>"]"#
+      try space.write(texts, "texts.json")
+      let encoded = try space.kalsae("tokenizer", "encode", "bpe.json", "--json", input: "texts.json")
+      #expect(encoded.status == 0, "\(encoded.errors)")
+      #expect(
+        encoded.output.hasPrefix("[[") && encoded.output.contains(",[],")
+          && encoded.output.hasSuffix(",0]]\n"))
+      let first = try space.kalsae("tokenizer", "encode", "bpe.json", "the swift — \"sleeps\"\n").output
+      let row = "[[" + first.dropLast().split(separator: " ").joined(separator: ",") + "],"
+      #expect(encoded.output.hasPrefix(row))
+      try space.write(encoded.output, "ids.json")
+      let kept = try space.kalsae(
+        "tokenizer", "decode", "bpe.json", "--json", "--keep-special", input: "ids.json")
+      #expect(kept.output == texts.replacing("\\u2014", with: "—") + "\n", "\(kept.errors)")
+      let decoded = try space.kalsae("tokenizer", "decode", "bpe.json", "--json", input: "ids.json")
+      #expect(decoded.output.hasSuffix(#""칼새는 "]"# + "\n"))
+      let plain = try space.kalsae(
+        "tokenizer", "encode", "bpe.json", "--json", "--no-special", input: "texts.json")
+      #expect(plain.status == 0 && !plain.output.hasSuffix(",0]]\n"))
+    }
+
     @Test func badInputIsOneLine() throws {
       let space = try Workspace()
       try space.write(Self.corpus, "corpus.txt")

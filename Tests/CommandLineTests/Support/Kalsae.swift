@@ -14,8 +14,10 @@ final class Kalsae {
   private let process = Process()
   private let outputPath: String, errorsPath: String
 
-  /// Starts `kalsae`; `fileLimit` is the largest file it may write, in KiB.
-  init(_ workspace: Workspace, _ arguments: [String], fileLimit: Int? = nil) throws {
+  /// Starts `kalsae`; `fileLimit` is the largest file it may write, in KiB, `input` a file for its standard input.
+  init(
+    _ workspace: Workspace, _ arguments: [String], fileLimit: Int? = nil, input: String? = nil
+  ) throws {
     let name = "process-" + UUID().uuidString
     (outputPath, errorsPath) = (workspace(name + ".out"), workspace(name + ".err"))
     for path in [outputPath, errorsPath] { try Data().write(to: URL(fileURLWithPath: path)) }
@@ -24,7 +26,8 @@ final class Kalsae {
     process.executableURL = URL(fileURLWithPath: "/bin/sh")
     process.arguments = ["-c", limit + "exec \"$0\" \"$@\"", try Self.binary] + arguments
     process.currentDirectoryURL = URL(fileURLWithPath: workspace.path)
-    process.standardInput = FileHandle.nullDevice
+    process.standardInput =
+      input.flatMap { FileHandle(forReadingAtPath: workspace($0)) } ?? FileHandle.nullDevice
     process.standardOutput = FileHandle(forWritingAtPath: outputPath)
     process.standardError = FileHandle(forWritingAtPath: errorsPath)
     try process.run()
@@ -76,8 +79,8 @@ final class Kalsae {
 
 extension Workspace {
   /// Runs `kalsae` to its end.
-  func kalsae(_ arguments: String..., fileLimit: Int? = nil) throws -> Finished {
-    try Kalsae(self, arguments, fileLimit: fileLimit).wait()
+  func kalsae(_ arguments: String..., fileLimit: Int? = nil, input: String? = nil) throws -> Finished {
+    try Kalsae(self, arguments, fileLimit: fileLimit, input: input).wait()
   }
 
   /// Trains the tiny model in the run `run`; it must succeed.
