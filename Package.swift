@@ -16,6 +16,11 @@ func tests(_ folder: String, _ dependencies: [Target.Dependency] = []) -> Target
     swiftSettings: settings)
 }
 
+/// A short program of `Examples/`.
+func example(_ name: String) -> Target {
+  .executableTarget(name: name, dependencies: ["Kalsae"], path: "Examples/" + name)
+}
+
 func own(_ folders: String...) -> [Target.Dependency] { folders.map { .init(stringLiteral: "Kalsae" + $0) } }
 
 /// The commit this is built from, "+" when files have changed since; nothing outside git. SwiftPM keeps a manifest's
@@ -60,6 +65,10 @@ let libraries: [Target] = [
     own(
       "Tensors", "Compiler", "Runtime", "Neural", "Diffusion", "Checkpoints", "Tokenizers", "Data", "Metrics",
       "Models", "Generation", "Pipelines") + [logging, protobuf]),
+  module(
+    "Inspection",
+    own(
+      "Tensors", "Runtime", "Neural", "Formats", "Checkpoints", "Tokenizers", "Data", "Models", "Training")),
 ]
 
 let package = Package(
@@ -96,17 +105,20 @@ let package = Package(
       dependencies: own(
         "Tensors", "Compiler", "Runtime", "ReferenceBackend", "CPUBackend", "Neural", "Diffusion", "Metrics",
         "Formats", "Checkpoints", "Tokenizers", "Data", "Models", "Generation", "Pipelines", "Training",
-        "Measurement"),
+        "Inspection", "Measurement"),
       path: "Sources/Kalsae", swiftSettings: settings),
     .executableTarget(
       name: "KalsaeCommandLine",
       dependencies: ["Kalsae", "CBuildCommit", argumentParser, logging]
         + own(
           "CPUBackend", "Measurement", "Formats", "Checkpoints", "Tokenizers", "Data", "Diffusion",
-          "Generation", "Metrics", "Models", "Pipelines", "Runtime", "Tensors", "Training"),
+          "Generation", "Inspection", "Metrics", "Models", "Pipelines", "Runtime", "Tensors",
+          "Training"),
       path: "Sources/CommandLine", swiftSettings: settings),
-    .executableTarget(name: "TrainShapes", dependencies: ["Kalsae"], path: "Examples/TrainShapes"),
-    .executableTarget(name: "TranslateNumbers", dependencies: ["Kalsae"], path: "Examples/TranslateNumbers"),
+    example("TrainShapes"),
+    example("TrainGPT"),
+    example("AttentionOnOneSentence"),
+    example("TranslateNumbers"),
     tests("Tensors", own("Tensors")),
     tests("Compiler", own("Tensors", "Compiler", "Runtime", "CPUBackend")),
     tests("Backend", own("Tensors", "Compiler", "Runtime", "ReferenceBackend", "CPUBackend", "Checkpoints")),
@@ -120,6 +132,7 @@ let package = Package(
     tests("Models", ["Kalsae"] + own("Measurement")),
     tests("Generation", ["Kalsae"]),
     tests("Training", ["Kalsae"]),
+    tests("Inspection", ["Kalsae"]),
     tests("CommandLine", ["Kalsae", "KalsaeCommandLine"]),
     tests("Package", ["Kalsae", "KalsaeCommandLine"]),
   ],

@@ -15,6 +15,7 @@ struct KalsaeCommand: ParsableCommand {
       Translate.self,
       FillMask.self,
       Classify.self,
+      AttentionCommand.self,
       Forward.self,
       TokenizerCommand.self,
       Export.self,

@@ -3,6 +3,7 @@
 @_exported import KalsaeDiffusion
 @_exported import KalsaeFormats
 @_exported import KalsaeGeneration
+@_exported import KalsaeInspection
 @_exported import KalsaeMetrics
 @_exported import KalsaeModels
 @_exported import KalsaeNeural

@@ -40,6 +40,7 @@ import Testing
       "Training": pipelines.union(["KalsaeTokenizers", "KalsaeMetrics", "KalsaeGeneration"]).union([
         "KalsaePipelines", "Logging", "SwiftProtobuf",
       ]),
+      "Inspection": pipelines.union(["KalsaeTokenizers", "KalsaeTraining", "KalsaeFormats"]),
       "Measurement": pipelines.union(["KalsaeCPUBackend", "KalsaeGeneration"]),
     ]
   }()

@@ -67,10 +67,32 @@ def golden(model, inputs, outputs, blocks, seed, dtype=torch.float32):
     return {name: t.detach() for name, t in found.items()}
 
 
+def attentions(model, inputs, dtype=torch.float32):
+    """The attention map of every layer, (B, heads, T, S), in the order in which the model computes them."""
+    model = copy.deepcopy(model).to(dtype).eval()
+    arguments = {name: t.to(dtype) if t.is_floating_point() else t for name, t in inputs.items()}
+    if isinstance(model, transformers.PreTrainedModel):
+        # The fused attention has no maps.
+        model.set_attn_implementation("eager")
+        maps = model(**arguments, output_attentions=True).attentions
+    else:
+        maps = []
+
+        def ask(module, arguments, options):
+            return arguments, options | {"need_weights": True, "average_attn_weights": False}
+
+        for module in model.modules():
+            if isinstance(module, nn.MultiheadAttention):
+                module.register_forward_pre_hook(ask, with_kwargs=True)
+                module.register_forward_hook(lambda module, arguments, output: maps.append(output[1]))
+        model(**arguments)
+    return {f"attention.{i}": map.detach() for i, map in enumerate(maps)}
+
+
 def write(name, model, inputs, outputs, blocks, seed, may_vanish="nothing"):
     arguments = (inputs, outputs, blocks, seed)
-    tensors = golden(model, *arguments)
-    exact = golden(model, *arguments, dtype=torch.float64)
+    tensors = golden(model, *arguments) | attentions(model, inputs)
+    exact = golden(model, *arguments, dtype=torch.float64) | attentions(model, inputs, torch.float64)
     zero = check(name, tensors, exact, may_vanish)
     save(f"{name}/golden.safetensors", tensors, {"outputs": outputs, "zero_gradients": zero})
 
