@@ -40,6 +40,10 @@ public struct AttentionRecord: Sendable {
     public let image: Image
     /// Patches from top to bottom, and from left to right.
     public let rows: Int, columns: Int
+
+    public init(image: Image, rows: Int, columns: Int) {
+      (self.image, self.rows, self.columns) = (image, rows, columns)
+    }
   }
 
   public let tokens: [Tokens]

@@ -2,7 +2,7 @@ import KalsaeTokenizers
 
 /// Each token of an encoded text as a person reads it: bytes as characters, word starts as spaces. A part of a character
 /// is shown as the whole one; tokens that mark structure are shown as in the vocabulary.
-func readableTokens(_ encoding: Encoding, of text: String, _ tokenizer: Tokenizer) -> [String] {
+public func readableTokens(_ encoding: Encoding, of text: String, _ tokenizer: Tokenizer) -> [String] {
   let bytes = Array(text.utf8)
   return encoding.ids.indices.map { place in
     let id = encoding.ids[place], name = encoding.tokens[place]
