@@ -68,7 +68,8 @@ let libraries: [Target] = [
   module(
     "Inspection",
     own(
-      "Tensors", "Runtime", "Neural", "Formats", "Checkpoints", "Tokenizers", "Data", "Models", "Training")),
+      "Tensors", "Runtime", "Neural", "Formats", "Checkpoints", "Tokenizers", "Data", "Models", "Generation",
+      "Training")),
 ]
 
 let package = Package(

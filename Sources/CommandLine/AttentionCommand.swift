@@ -29,6 +29,8 @@ struct AttentionCommand: ParsableCommand {
     name: [.short, .long],
     help: ArgumentHelp("The file to write: .html, .png or .safetensors.", valueName: "file"))
   var output: String
+  @Option(help: "With a translator: the translation to look at; its own when not given.")
+  var target: String?
   @Option(help: "Only this layer, counted from 0.") var layer: Int?
   @Option(help: "Only this head of each layer, counted from 0.") var head: Int?
   @Option(help: "A run's averaged weights or those being trained.") var weights = RunWeights.ema
@@ -42,7 +44,7 @@ struct AttentionCommand: ParsableCommand {
     try Backends.with(.cpu(threads: compute.threads)) {
       let model = try AttentionModel(runOrModel: model, weights: weights, step: step)
       let record = try Autocast.with((compute.precision ?? .float32).autocast) {
-        try model.attention(to: input).choosing(layer: layer, head: head)
+        try model.attention(to: input, target: target).choosing(layer: layer, head: head)
       }
       try output.write(record, title: input)
       Console.result(self.output)

@@ -1,6 +1,7 @@
 import Foundation
 import KalsaeCheckpoints
 import KalsaeData
+import KalsaeGeneration
 import KalsaeModels
 import KalsaeNeural
 import KalsaeTensors
@@ -16,14 +17,14 @@ public struct AttentionModel {
   /// Runs the network on tokens int32 (1, T) and what says which of two texts they belong to, (1, T).
   typealias TextPass = (_ tokens: Tensor, _ segments: Tensor) -> Void
 
-  enum Reader {
-    case text(tokenizer: Tokenizer, vocabulary: Int, context: Int, pass: TextPass)
+  private enum Reader {
+    /// `layer` says the path of the block of layer i.
+    case text(Tokenizer, vocabulary: Int, context: Int, layer: (Int) -> String, pass: TextPass)
     case picture(ViTModel, PictureInput)
+    case translation(Translator)
   }
 
   private let reader: Reader
-  /// The path of the block of layer i.
-  private let layerName: (Int) -> String
 
   /// Opens a run folder, or a model folder: config.json, model.safetensors and, for text, a tokenizer.
   public init(runOrModel path: String, weights: RunWeights = .ema, step: Int? = nil) throws {
@@ -37,6 +38,8 @@ public struct AttentionModel {
       case LanguageModelConfiguration.task:
         let model = try GPT2LMHeadModel(run: run, weights: weights, step: step).transformer
         self.init(model, try Tokenizer(path: run.tokenizerPath))
+      case TranslationConfiguration.task:
+        self.init(try Translator(run: path, weights: weights, step: step))
       default:
         throw RunError("\(path) is a run of \(task), whose attention cannot be shown")
       }
@@ -60,101 +63,71 @@ public struct AttentionModel {
         architecture == "ViTModel"
         ? try ViTModel(folder: path, c) : try ViTForImageClassification(folder: path, c).vit
       self.init(model, try PictureInput(folder: path))
+    case "transformer" where architecture != "Transformer":
+      let c = try TransformerConfig(config)
+      guard c.vocab_size != nil else { throw config.invalid("vocab_size", "is needed by a translator") }
+      self.init(
+        Translator(
+          model: try TransformerForTranslation(folder: path, c), tokenizer: try Tokenizer(path: path)))
     default:
+      let found = type.map { "\"\($0)\"" } ?? "missing"
       throw config.invalid(
-        "model_type", "is \(type.map { "\"\($0)\"" } ?? "missing"); attention is shown of gpt2, bert, vit")
+        "model_type", "is \(found); attention is shown of gpt2, bert, vit and of translators (transformer)")
     }
-  }
-
-  private init(reader: Reader, layerName: @escaping (Int) -> String) {
-    (self.reader, self.layerName) = (reader, layerName)
   }
 
   public init(_ model: GPT2Model, _ tokenizer: Tokenizer) {
     let c = model.config
-    self.init(
-      reader: .text(tokenizer: tokenizer, vocabulary: c.vocab_size, context: c.n_positions) { tokens, _ in
-        _ = model(tokens)
-      }
-    ) { "h.\($0).attn" }
+    reader = .text(
+      tokenizer, vocabulary: c.vocab_size, context: c.n_positions, layer: { "h.\($0).attn" },
+      pass: { tokens, _ in _ = model(tokens) })
   }
 
   public init(_ model: BertModel, _ tokenizer: Tokenizer) {
     let c = model.config
-    self.init(
-      reader: .text(tokenizer: tokenizer, vocabulary: c.vocab_size, context: c.max_position_embeddings) {
-        _ = model($0, segments: c.type_vocab_size > 1 ? $1 : nil)
-      }
-    ) { "encoder.layer.\($0).attention" }
+    reader = .text(
+      tokenizer, vocabulary: c.vocab_size, context: c.max_position_embeddings,
+      layer: { "encoder.layer.\($0).attention" },
+      pass: { _ = model($0, segments: c.type_vocab_size > 1 ? $1 : nil) })
   }
 
-  public init(_ model: ViTModel, _ input: PictureInput = .init()) {
-    self.init(reader: .picture(model, input)) { "layers.\($0).attention" }
-  }
+  public init(_ model: ViTModel, _ input: PictureInput = .init()) { reader = .picture(model, input) }
+
+  public init(_ translator: Translator) { reader = .translation(translator) }
 
   /// The maps of all layers for a text or, with a model that looks at pictures, for the picture in the file `input`.
+  ///
+  /// A translator attends to its own translation, or to `target`.
   /// - Throws: when the input is empty, does not fit the model, or cannot be read.
-  public func attention(to input: String) throws -> AttentionRecord {
+  public func attention(to input: String, target: String? = nil) throws -> AttentionRecord {
     switch reader {
-    case .text(var tokenizer, let vocabulary, let context, let pass):
-      // What is looked at is the whole text, and nothing else.
-      (tokenizer.truncation, tokenizer.padding) = (nil, nil)
-      let encoding = tokenizer.encode(input)
-      try check(encoding, vocabulary: vocabulary, context: context)
-      let tokens = AttentionRecord.Tokens(name: "text", texts: readableTokens(encoding, of: input, tokenizer))
-      let maps = maps {
-        pass(Tensor(encoding.ids, [1, encoding.count]), Tensor(encoding.typeIDs, [1, encoding.count]))
-      }
-      return AttentionRecord(tokens: [tokens], layers: layers(maps, "text"))
-    case .picture(let model, let input_):
-      return try attention(to: Image(contentsOf: input), model, input_)
+    case .translation(let translator): return try translator.attention(to: input, target)
+    case _ where target != nil: throw InspectionError("only a translator has a target beside its text")
+    case .text(let tokenizer, let vocabulary, let context, let name, let pass):
+      let text = try AttentionText(input, tokenizer, vocabulary: vocabulary, context: context)
+      let count = text.ids.count
+      let maps = attentionMaps { pass(Tensor(text.ids, [1, count]), Tensor(text.types, [1, count])) }
+      return AttentionRecord(
+        tokens: [.init(name: "text", texts: text.texts)],
+        layers: maps.enumerated().map { number, map in
+          .init(name: name(number), number: number, queries: "text", keys: "text", of: map)
+        })
+    case .picture(let model, let processing):
+      return try model.attention(to: Image(contentsOf: input), processing)
     }
   }
+}
 
-  private func attention(
-    to image: Image, _ model: ViTModel, _ input: PictureInput
-  ) throws -> AttentionRecord {
-    let c = model.config
-    guard c.num_channels == 1 || c.num_channels == 3 else {
-      throw InspectionError("the model reads pictures of \(c.num_channels) channels; 1 or 3 are possible")
-    }
-    let seen = image.flattened(toChannels: c.num_channels)
-      .resized(width: c.image_size.columns, height: c.image_size.rows)
-    let pixels = try input.tensor(seen)
-    let (rows, columns) = (
-      c.image_size.rows / c.patch_size.rows, c.image_size.columns / c.patch_size.columns
-    )
-    let names = ["[CLS]"] + (0..<rows).flatMap { y in (0..<columns).map { x in "\(y),\(x)" } }
-    let maps = maps { _ = model(pixels) }
-    return AttentionRecord(
-      tokens: [.init(name: "picture", texts: names)], layers: layers(maps, "picture"),
-      picture: .init(image: seen, rows: rows, columns: columns))
-  }
+/// The maps (1, heads, T, S) of a pass.
+func attentionMaps(_ pass: () -> Void) -> [Tensor] {
+  Mode.evaluation { AttentionMaps.recording(pass).maps }
+}
 
-  private func check(_ encoding: Encoding, vocabulary: Int, context: Int) throws(InspectionError) {
-    guard encoding.specialTokensMask.contains(0) else {
-      throw InspectionError("an empty text: at least one token is needed")
-    }
-    if let strange = encoding.ids.first(where: { $0 < 0 || Int($0) >= vocabulary }) {
-      throw InspectionError(
-        "token \(strange) is outside the model's vocabulary of \(vocabulary): use the model's own tokenizer")
-    }
-    guard encoding.count <= context else {
-      throw InspectionError(
-        "the text has \(encoding.count) tokens, but the model sees only \(context): shorten it")
-    }
-  }
-
-  private func maps(_ pass: () -> Void) -> [Tensor] {
-    Mode.evaluation { AttentionMaps.recording(pass).maps }
-  }
-
-  /// Maps (1, heads, T, S), one a layer, as layers.
-  private func layers(_ maps: [Tensor], _ tokens: String) -> [AttentionRecord.Layer] {
-    maps.enumerated().map { number, map in
-      .init(
-        name: layerName(number), number: number, queries: tokens, keys: tokens,
-        heads: Array(0..<map.shape[1]), maps: map.at(0, axis: 0).cast(to: .float32))
-    }
+extension AttentionRecord.Layer {
+  /// All heads of a map (1, heads, T, S).
+  init(name: String, number: Int, queries: String, keys: String, of map: Tensor) {
+    self.init(
+      name: name, number: number, queries: queries, keys: keys, heads: Array(0..<map.shape[1]),
+      maps: map.at(0, axis: 0).cast(to: .float32))
   }
 }

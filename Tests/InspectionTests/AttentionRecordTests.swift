@@ -83,6 +83,46 @@ import Testing
     }
   }
 
+  /// Encoder, then each layer of the decoder: to the target so far, and to the source.
+  @Test func aTranslationHasThreeKindsOfMap() throws {
+    // The fixture knows 23 tokens; 1 starts a target and 2 ends every text.
+    let model = try TransformerForTranslation(folder: fixture("translation"))
+    let tokenizer = Tokenizer.characters(of: "<>cdefghijklmnopqrstuv")
+    let translator = Translator(model: model, tokenizer: tokenizer)
+    let record = try AttentionModel(translator).attention(to: "cde", target: "fghij")
+    #expect(
+      record.tokens == [
+        .init(name: "source", texts: ["c", "d", "e", ">"]),
+        .init(name: "target", texts: ["<", "f", "g", "h", "i", "j"]),
+      ])
+    #expect(
+      record.layers.map { "\($0.number) \($0.name): \($0.queries) to \($0.keys)" } == [
+        "0 encoder.layers.0.self_attn: source to source", "1 encoder.layers.1.self_attn: source to source",
+        "0 decoder.layers.0.self_attn: target to target",
+        "0 decoder.layers.0.multihead_attn: target to source",
+        "1 decoder.layers.1.self_attn: target to target",
+        "1 decoder.layers.1.multihead_attn: target to source",
+      ])
+    #expect(
+      record.layers.map(\.maps.shape)
+        == [[4, 4, 4], [4, 4, 4], [4, 6, 6], [4, 6, 4], [4, 6, 6], [4, 6, 4]])
+    let source = tokenizer.encode("cde>").ids, target = tokenizer.encode("<fghij").ids
+    let maps = AttentionMaps.recording { model(Tensor(source, [1, 4]), Tensor(target, [1, 6])) }.maps
+    for (layer, map) in zip(record.layers, maps) { #expect(layer.maps.floats() == map.floats()) }
+    #expect(try record.choosing(layer: 0).layers.count == 3)
+    // Its own translation, when none is given.
+    let own = try translator.translate("cde")
+    try #require(!own.isEmpty)
+    #expect(
+      try AttentionModel(translator).attention(to: "cde").tokens[1].texts.dropFirst().joined() == own)
+    #expect(
+      message { _ = try AttentionModel(translator).attention(to: String(repeating: "c", count: 16)) }
+        .contains("16 tokens"))
+    #expect(
+      message { _ = try Self.gpt2().attention(to: "a", target: "b") }
+        == "only a translator has a target beside its text")
+  }
+
   @Test func whatCannotBeShown() throws {
     let model = try Self.gpt2()
     #expect(message { _ = try model.attention(to: "") } == "an empty text: at least one token is needed")

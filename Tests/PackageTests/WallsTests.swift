@@ -40,7 +40,9 @@ import Testing
       "Training": pipelines.union(["KalsaeTokenizers", "KalsaeMetrics", "KalsaeGeneration"]).union([
         "KalsaePipelines", "Logging", "SwiftProtobuf",
       ]),
-      "Inspection": pipelines.union(["KalsaeTokenizers", "KalsaeTraining", "KalsaeFormats"]),
+      "Inspection": pipelines.union([
+        "KalsaeFormats", "KalsaeTokenizers", "KalsaeGeneration", "KalsaeTraining",
+      ]),
       "Measurement": pipelines.union(["KalsaeCPUBackend", "KalsaeGeneration"]),
     ]
   }()
