@@ -38,6 +38,9 @@ public struct AttentionModel {
       case LanguageModelConfiguration.task:
         let model = try GPT2LMHeadModel(run: run, weights: weights, step: step).transformer
         self.init(model, try Tokenizer(path: run.tokenizerPath))
+      case MaskedLanguageModelConfiguration.task:
+        let filler = try MaskFiller(runOrModel: path, weights: weights, step: step)
+        self.init(filler.model.bert, filler.tokenizer)
       case TranslationConfiguration.task:
         self.init(try Translator(run: path, weights: weights, step: step))
       default:
