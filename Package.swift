@@ -69,6 +69,7 @@ let libraries: [Target] = [
     "Inspection",
     own(
       "Tensors", "Runtime", "Neural", "Formats", "Checkpoints", "Tokenizers", "Data", "Models", "Generation",
+      "Pipelines",
       "Training")),
 ]
 

@@ -1,9 +1,9 @@
 import Foundation
 import KalsaeCheckpoints
-import KalsaeData
 import KalsaeGeneration
 import KalsaeModels
 import KalsaeNeural
+import KalsaePipelines
 import KalsaeTensors
 import KalsaeTokenizers
 import KalsaeTraining
@@ -14,13 +14,13 @@ import KalsaeTraining
 ///     let record = try model.attention(to: "To be, or not to be")
 ///     try AttentionOutput(path: "attention.html").write(record, title: "To be")
 public struct AttentionModel {
-  /// Runs the network on tokens int32 (1, T) and what says which of two texts they belong to, (1, T).
-  typealias TextPass = (_ tokens: Tensor, _ segments: Tensor) -> Void
-
   private enum Reader {
-    /// `layer` says the path of the block of layer i.
-    case text(Tokenizer, vocabulary: Int, context: Int, layer: (Int) -> String, pass: TextPass)
-    case picture(ViTModel, PictureInput)
+    /// `layer` says the path of the block of layer i; `pass` runs the network on tokens int32 (1, T) and what says which
+    /// of two texts they belong to, (1, T).
+    case text(
+      Tokenizer, vocabulary: Int, context: Int, layer: (Int) -> String,
+      pass: (_ tokens: Tensor, _ segments: Tensor) -> Void)
+    case picture(ViTModel, ImageProcessor)
     case translation(Translator)
   }
 
@@ -28,51 +28,53 @@ public struct AttentionModel {
 
   /// Opens a run folder, or a model folder: config.json, model.safetensors and, for text, a tokenizer.
   public init(runOrModel path: String, weights: RunWeights = .ema, step: Int? = nil) throws {
-    let run = RunFolder(path)
-    guard run.exists else {
-      throw RunError("\(path) is neither a run folder nor a model folder: it has no config.json")
+    let source = try ModelSource(path), config = source.config
+    func load(_ module: some Module, _ file: SafetensorsFile, _ keyMap: KeyMap) throws {
+      try loadParameters(into: module.contents, from: file, keyMap: keyMap)
     }
-    let config = try ConfigJSON(path: run.configPath)
-    if let task: String = try config("task", or: nil) {
-      switch task {
-      case LanguageModelConfiguration.task:
-        let model = try GPT2LMHeadModel(run: run, weights: weights, step: step).transformer
-        self.init(model, try Tokenizer(path: run.tokenizerPath))
-      case MaskedLanguageModelConfiguration.task:
-        let filler = try MaskFiller(runOrModel: path, weights: weights, step: step)
-        self.init(filler.model.bert, filler.tokenizer)
-      case TranslationConfiguration.task:
-        self.init(try Translator(run: path, weights: weights, step: step))
-      default:
-        throw RunError("\(path) is a run of \(task), whose attention cannot be shown")
-      }
-      return
-    }
-    let architecture: String? = try config("architectures", or: [String]?.none)?.first
-    let type: String? = try config("model_type", or: nil)
-    switch type {
+    func tokenizer() throws -> Tokenizer { try Tokenizer(path: source.tokenizerPath) }
+    switch source.modelType {
     case "gpt2":
-      self.init(try GPT2Model(folder: path, GPT2Config(config)), try Tokenizer(path: path))
+      let model = GPT2Model(try GPT2Config(config))
+      try load(model, source.weights(weights, step: step), GPT2Model.keyMap)
+      self.init(model, try tokenizer())
     case "bert":
-      let c = try BertConfig(config)
-      // The head of masked words alone does without the pooler.
-      let model =
-        architecture == "BertForMaskedLM"
-        ? try BertForMaskedLM(folder: path, c).bert : try BertModel(folder: path, c)
-      self.init(model, try Tokenizer(path: path))
+      let c = try BertConfig(config), file = try source.weights(weights, step: step)
+      // What has never told sequences apart has no pooler.
+      if file.names.contains(where: { $0.hasSuffix("pooler.dense.weight") }) {
+        let model = BertModel(c)
+        try load(model, file, BertModel.keyMap)
+        self.init(model, try tokenizer())
+      } else {
+        let model = BertForMaskedLM(c)
+        try load(model, file, BertForMaskedLM.keyMap)
+        self.init(model.bert, try tokenizer())
+      }
     case "vit":
-      let c = try ViTConfig(config)
-      let model =
-        architecture == "ViTModel"
-        ? try ViTModel(folder: path, c) : try ViTForImageClassification(folder: path, c).vit
-      self.init(model, try PictureInput(folder: path))
-    case "transformer" where architecture != "Transformer":
+      let c = try ViTConfig(config), file = try source.weights(weights, step: step)
+      let processor = try source.imageProcessor(
+        over: .standard(.vit, size: c.image_size, channels: c.num_channels))
+      guard processor.size == c.image_size else {
+        throw InspectionError(
+          "\(path): preprocessor_config.json makes pictures of \(processor.size.rows) x \(processor.size.columns) "
+            + "pixels, the model takes \(c.image_size.rows) x \(c.image_size.columns)")
+      }
+      if file.names.contains("classifier.weight") {
+        let model = ViTForImageClassification(c)
+        try load(model, file, ViTForImageClassification.keyMap)
+        self.init(model.vit, processor)
+      } else {
+        let model = ViTModel(c)
+        try load(model, file, ViTModel.keyMap)
+        self.init(model, processor)
+      }
+    case "transformer":
       let c = try TransformerConfig(config)
       guard c.vocab_size != nil else { throw config.invalid("vocab_size", "is needed by a translator") }
-      self.init(
-        Translator(
-          model: try TransformerForTranslation(folder: path, c), tokenizer: try Tokenizer(path: path)))
-    default:
+      let model = TransformerForTranslation(c)
+      try load(model, source.weights(weights, step: step), TransformerForTranslation.keyMap)
+      self.init(Translator(model: model, tokenizer: try tokenizer()))
+    case let type:
       let found = type.map { "\"\($0)\"" } ?? "missing"
       throw config.invalid(
         "model_type", "is \(found); attention is shown of gpt2, bert, vit and of translators (transformer)")
@@ -94,7 +96,7 @@ public struct AttentionModel {
       pass: { _ = model($0, segments: c.type_vocab_size > 1 ? $1 : nil) })
   }
 
-  public init(_ model: ViTModel, _ input: PictureInput = .init()) { reader = .picture(model, input) }
+  public init(_ model: ViTModel, _ processor: ImageProcessor) { reader = .picture(model, processor) }
 
   public init(_ translator: Translator) { reader = .translation(translator) }
 
@@ -115,8 +117,7 @@ public struct AttentionModel {
         layers: maps.enumerated().map { number, map in
           .init(name: name(number), number: number, queries: "text", keys: "text", of: map)
         })
-    case .picture(let model, let processing):
-      return try model.attention(to: Image(contentsOf: input), processing)
+    case .picture(let model, let processor): return try model.attention(to: input, processor)
     }
   }
 }

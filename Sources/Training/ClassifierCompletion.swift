@@ -149,7 +149,7 @@ extension ClassifierModel {
 
 extension ImageProcessor {
   /// As usual for a network: the mean and deviation of ImageNet for AlexNet, the middle of the range for ViT.
-  static func standard(_ kind: ClassifierKind, size: ImageSize, channels: Int) -> ImageProcessor {
+  public static func standard(_ kind: ClassifierKind, size: ImageSize, channels: Int) -> ImageProcessor {
     if kind == .alexnet, channels == 3 {
       return ImageProcessor(
         size: size, channels: 3, mean: [0.485, 0.456, 0.406], deviation: [0.229, 0.224, 0.225])
@@ -161,7 +161,7 @@ extension ImageProcessor {
 
 extension ModelSource {
   /// How the network's pictures are prepared; `standard` counts for what it does not say.
-  func imageProcessor(over standard: ImageProcessor) throws -> ImageProcessor {
+  public func imageProcessor(over standard: ImageProcessor) throws -> ImageProcessor {
     guard let run else { return try ImageProcessor(folder: path, over: standard) }
     return try run.configuration(ClassifierConfiguration.self).imageProcessor()
   }

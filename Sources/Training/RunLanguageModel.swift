@@ -20,21 +20,14 @@ extension TextGenerator {
         end: config.eos_token_id.map(Int32.init))
       return
     }
-    let model = try GPT2LMHeadModel(run: run, weights: weights, step: step)
-    self.init(
-      model: model, tokenizer: try Tokenizer(path: run.tokenizerPath),
-      end: model.config.eos_token_id.map(Int32.init))
-  }
-}
-
-extension GPT2LMHeadModel {
-  /// The model of a run's checkpoint: of `step`, or the newest.
-  public init(run: RunFolder, weights: RunWeights = .ema, step: Int? = nil) throws {
     let configuration: LanguageModelConfiguration = try run.configuration()
     guard let config = configuration.model else {
       throw RunError("\(run.configPath) has no model: the run has not started training")
     }
-    self.init(config)
-    try run.load(weights, step: step, into: contents)
+    let model = GPT2LMHeadModel(config)
+    try run.load(weights, step: step, into: model.contents)
+    self.init(
+      model: model, tokenizer: try Tokenizer(path: run.tokenizerPath),
+      end: config.eos_token_id.map(Int32.init))
   }
 }

@@ -41,7 +41,7 @@ import Testing
         "KalsaePipelines", "Logging", "SwiftProtobuf",
       ]),
       "Inspection": pipelines.union([
-        "KalsaeFormats", "KalsaeTokenizers", "KalsaeGeneration", "KalsaeTraining",
+        "KalsaeFormats", "KalsaeTokenizers", "KalsaeGeneration", "KalsaePipelines", "KalsaeTraining",
       ]),
       "Measurement": pipelines.union(["KalsaeCPUBackend", "KalsaeGeneration"]),
     ]
