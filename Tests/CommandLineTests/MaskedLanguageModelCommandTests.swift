@@ -7,7 +7,7 @@ extension CommandLineTests {
     let place = try! Workspace()
 
     private static let small = [
-      "--steps", "100", "--batch-size", "16", "--context-length", "16", "--evaluate-every", "50", "--threads",
+      "--steps", "100", "--batch-size", "16", "--evaluate-every", "50", "--threads",
       "1", "--learning-rate", "0.005", "--warmup", "5", "--ema", "0.9", "--precision", "float32", "--config",
       "model.json",
     ]
@@ -19,7 +19,7 @@ extension CommandLineTests {
       try place.write("id\tdocument\tlabel\n" + rows.joined(), "ratings.txt")
       try place.write(
         """
-        {"model": {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2,
+        {"context_length": 16, "model": {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2,
           "max_position_embeddings": 16, "hidden_dropout_prob": 0, "attention_probs_dropout_prob": 0}}
         """, "model.json")
       let made = try place.kalsae(
@@ -127,7 +127,11 @@ extension CommandLineTests {
         (["fill-mask", "nowhere", "a [MASK]"], 1, "nowhere"),
         (["fill-mask", "nowhere", "a [MASK]", "--top", "0"], 64, "--top"),
       ] as [([String], Int32, String)] {
-        try place.expectRefusal(arguments, status: status, words)
+        let result = try Kalsae(place, arguments).wait()
+        #expect(result.status == status, "\(arguments): \(result.errors)")
+        #expect(result.errors.contains(words), "\(arguments): \(result.errors)")
+        // The parser adds the usage to what it refuses itself.
+        #expect(status == 64 || result.errorLines.count == 1, "\(result.errors)")
         #expect(!place.names(".").contains("run"), "\(arguments)")
       }
       #expect(try train("run", "--steps", "2").status == 0)
