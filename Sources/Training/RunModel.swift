@@ -12,11 +12,11 @@ public enum RunWeights: String, Sendable, CaseIterable {
 }
 
 extension RunFolder {
-  /// Fills a model with the weights of a checkpoint: of `step`, or the newest. `keyMap` sets aside what it lacks.
+  /// Fills a model with the weights of a checkpoint: of `step`, or the newest.
   public func load(
-    _ weights: RunWeights = .ema, step: Int? = nil, into contents: ModuleContents, keyMap: KeyMap = [:]
+    _ weights: RunWeights = .ema, step: Int? = nil, into contents: ModuleContents
   ) throws {
-    try loadParameters(into: contents, from: self.weights(weights, step: step), keyMap: keyMap)
+    try loadParameters(into: contents, from: self.weights(weights, step: step))
   }
 
   /// The file of a checkpoint's weights: of `step`, or the newest.
