@@ -59,13 +59,23 @@ inline dnnl::convolution_backward_weights::primitive_desc backwardWeights(
 #endif
 }
 
+/// By the implementation whose name contains `preferred`, if there is one; else by the library's first choice.
 inline dnnl::matmul::primitive_desc product(
-    const Desc &a, const Desc &b, const Desc &bias, const Desc &c, const dnnl::primitive_attr &attributes) {
+    const Desc &a, const Desc &b, const Desc &bias, const Desc &c, const dnnl::primitive_attr &attributes,
+    const char *preferred) {
 #if DNNL_VERSION_MAJOR >= 3
-  return dnnl::matmul::primitive_desc(engine(), a, b, bias, c, attributes, true);
+  auto make = [&] { return dnnl::matmul::primitive_desc(engine(), a, b, bias, c, attributes, true); };
 #else
-  return dnnl::matmul::primitive_desc(dnnl::matmul::desc(a, b, bias, c), attributes, engine(), true);
+  // The library does not copy it before `next_impl` reads it again.
+  const dnnl::matmul::desc desc(a, b, bias, c);
+  auto make = [&] { return dnnl::matmul::primitive_desc(desc, attributes, engine(), true); };
 #endif
+  auto found = make();
+  if (!found || preferred == nullptr) return found;
+  do {
+    if (std::string(found.impl_info_str()).find(preferred) != std::string::npos) return found;
+  } while (found.next_impl());
+  return make();
 }
 
 /// Elementwise function over a whole buffer, in place.

@@ -95,17 +95,11 @@ bool conednn_matmul::build(size_t loops, bool allowReference) {
     biasDesc = Desc(dims, dataType(CONEDNN_F32), denseStrides(dims));
   }
 
-  auto pd = product(aDesc, bDesc, biasDesc, cDesc, attributes(postOps(desc.accumulate, desc.activation)));
+  bool takesGemm = !desc.packed && batch.empty() && prefersGemm(shape, desc.type);
+  auto pd = product(
+      aDesc, bDesc, biasDesc, cDesc, attributes(postOps(desc.accumulate, desc.activation)),
+      takesGemm ? "gemm:jit" : nullptr);
   if (!pd) return false;
-  if (!desc.packed && batch.empty() && prefersGemm(shape, desc.type)) {
-    auto classical = product(aDesc, bDesc, biasDesc, cDesc, attributes(postOps(desc.accumulate, desc.activation)));
-    do {
-      if (std::string(classical.impl_info_str()).find("gemm:jit") != std::string::npos) {
-        pd = classical;
-        break;
-      }
-    } while (classical.next_impl());
-  }
   implementation = pd.impl_info_str();
   if (isReference(implementation) && !allowReference) return false;
 
