@@ -17,6 +17,15 @@ package struct Graph: Sendable {
     case constant(Double)
     /// Memory known when the plan is made.
     case buffer(Buffer)
+    /// The n-th of the values that are kept with a slot.
+    case kept(Int)
+  }
+
+  /// A value that is computed from a slot alone, and again only when the slot has changed.
+  package struct Kept: Sendable {
+    package let op: any Op
+    package let argument: Int
+    package let input: Spec, output: Spec
   }
 
   /// The spec of each value.
@@ -28,6 +37,9 @@ package struct Graph: Sendable {
   package var outputs: [Int] = []
   /// For each output the argument whose memory it replaces, when that is a slot read by this graph.
   package var replacedArguments: [Int?] = []
+  /// The arguments that are slots.
+  package var slotArguments: Set<Int> = []
+  package var kept: [Kept] = []
 
   package init() {}
 

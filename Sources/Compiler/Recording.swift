@@ -107,6 +107,7 @@ package struct Recording {
     }
     graph.outputs = roots.map { values[places[ObjectIdentifier($0.node)]!][$0.index] }
     graph.replacedArguments = replaced
+    graph.slotArguments = Set(slotArguments.values)
     return graph
   }
 }

@@ -102,5 +102,7 @@ package struct Fusions: OptionSet, Hashable, Sendable {
   package static let normalization = Fusions(rawValue: 4)
   /// Views replace copies where the reader can follow strides.
   package static let views = Fusions(rawValue: 8)
-  package static let all: Fusions = [.elementwise, .epilogues, .normalization, .views]
+  /// Casts of slots that the plan does not change are kept with the slot.
+  package static let keptConversions = Fusions(rawValue: 16)
+  package static let all: Fusions = [.elementwise, .epilogues, .normalization, .views, .keptConversions]
 }

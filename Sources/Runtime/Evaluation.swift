@@ -128,10 +128,16 @@ package final class Evaluator: Sendable {
       argument.map { slotBuffers[$0]! } ?? Buffer(byteCount: spec.byteCount)
     }
     backend.prepare()
+    let kept = plan.kept.map { value in
+      guard case .slot(let slot) = recording.bindings[value.argument] else {
+        fatalError("a value is kept with argument \(value.argument), which is no slot")
+      }
+      return value.buffer(of: slot, arguments[value.argument])
+    }
     plan.run(
-      arguments: arguments, outputs: outputs.map(\.pointer),
+      arguments: arguments, kept: kept.map(\.pointer), outputs: outputs.map(\.pointer),
       arena: arena.reserve(plan.arenaBytes, backend: backend), timed: timed)
-    commit(request, outputs, keepsGraph: keepsGraph)
+    withExtendedLifetime(kept) { commit(request, outputs, keepsGraph: keepsGraph) }
   }
 
   private func commit(_ request: Request, _ outputs: [Buffer], keepsGraph: Bool) {

@@ -8,7 +8,29 @@ package final class Plan: Sendable {
     case argument(Int, offset: Int)
     case constant(Int, offset: Int)
     case output(Int, offset: Int)
+    case kept(Int, offset: Int)
     case arena(Int)
+  }
+
+  /// A value that is kept with a slot, and how it is computed from it.
+  struct Kept: Sendable {
+    let argument: Int
+    /// Equal for values that are the same function of their slots.
+    let key: [Int]
+    let kernel: Kernel
+    let byteCount: Int
+
+    /// The value for `slot`, whose memory is `source`.
+    func buffer(of slot: Slot, _ source: UnsafeMutableRawPointer) -> Buffer {
+      slot.kept(key) {
+        let result = Buffer(byteCount: byteCount), scratch = Buffer(byteCount: max(kernel.scratchBytes, 1))
+        withUnsafeTemporaryAllocation(of: UnsafeMutableRawPointer.self, capacity: 3) { pointers in
+          _ = pointers.initialize(from: [source, result.pointer, scratch.pointer])
+          kernel.body(UnsafePointer(pointers.baseAddress!))
+        }
+        return result
+      }
+    }
   }
 
   package struct Step: Sendable {
@@ -35,22 +57,31 @@ package final class Plan: Sendable {
   let outputSpecs: [Spec]
   /// For each output the argument in whose memory it is written.
   let inPlaceArguments: [Int?]
+  let kept: [Kept]
   private let constants: [Buffer]
   private let placeCount: Int
 
   package var flops: Double { steps.reduce(0) { $0 + $1.flops } }
   package var bytesMoved: Int { steps.reduce(0) { $0 + $1.bytesMoved } }
 
-  /// What any plan for this graph reads and writes: each argument once, and each result.
+  /// What is kept with slots for this plan.
+  package var keptBytes: Int { kept.reduce(0) { $0 + $1.byteCount } }
+
+  /// What any plan for this graph reads and writes: each argument and each kept value once, and each result.
   package var operandBytes: Int {
-    var arguments: [Int: Int] = [:]
+    var arguments: [Int: Int] = [:], kept: [Int: Int] = [:]
     for step in steps {
       for (operand, place) in zip(step.inputs, step.places) {
-        guard case .argument(let index, _) = place else { continue }
-        arguments[index] = max(arguments[index] ?? 0, operand.spec.byteCount)
+        switch place {
+        case .argument(let index, _):
+          arguments[index] = max(arguments[index] ?? 0, operand.spec.byteCount)
+        case .kept(let index, _): kept[index] = self.kept[index].byteCount
+        default: continue
+        }
       }
     }
-    return arguments.values.reduce(0, +) + outputSpecs.reduce(0) { $0 + $1.byteCount }
+    return arguments.values.reduce(0, +) + kept.values.reduce(0, +)
+      + outputSpecs.reduce(0) { $0 + $1.byteCount }
   }
 
   init(_ graph: Graph, backend: some Backend, verifying: Bool, without excluded: Fusions = []) {
@@ -60,10 +91,12 @@ package final class Plan: Sendable {
     outputSpecs = graph.outputs.map { graph.specs[$0] }
 
     var constants: [Buffer] = []
-    var constantOf: [Int: Int] = [:], argumentOf: [Int: Int] = [:], numbers: [Int: Double] = [:]
+    var constantOf: [Int: Int] = [:], argumentOf: [Int: Int] = [:], keptOf: [Int: Int] = [:]
+    var numbers: [Int: Double] = [:]
     for (value, source) in graph.sources {
       switch source {
       case .argument(let index): argumentOf[value] = index
+      case .kept(let index): keptOf[value] = index
       case .buffer(let buffer):
         constantOf[value] = constants.count
         constants.append(buffer)
@@ -74,6 +107,12 @@ package final class Plan: Sendable {
       }
     }
     self.constants = constants
+    kept = graph.kept.map { value in
+      let kernel = backend.lower(value.op, [Operand(value.input)], [Operand(value.output)])
+      return Kept(
+        argument: value.argument, key: [Int(OpTable.shared.identifier(of: value.op))], kernel: kernel,
+        byteCount: value.output.byteCount)
+    }
 
     let outputOf = Dictionary(uniqueKeysWithValues: graph.outputs.enumerated().map { ($1, $0) })
     func operand(_ value: Int) -> Operand {
@@ -114,6 +153,7 @@ package final class Plan: Sendable {
       if let argument = argumentOf[base] { return .argument(argument, offset: offset) }
       if let constant = constantOf[base] { return .constant(constant, offset: offset) }
       if let output = outputOf[base] { return .output(output, offset: offset) }
+      if let kept = keptOf[base] { return .kept(kept, offset: offset) }
       return .arena(memory.offsets[base]! + offset)
     }
     steps = lowered.enumerated().map { index, step in
@@ -162,7 +202,8 @@ package final class Plan: Sendable {
 
   /// Runs the kernels; on the evaluation thread. `timed` hears the seconds that each step took.
   func run(
-    arguments: [UnsafeMutableRawPointer], outputs: [UnsafeMutableRawPointer], arena: UnsafeMutableRawPointer,
+    arguments: [UnsafeMutableRawPointer], kept: [UnsafeMutableRawPointer],
+    outputs: [UnsafeMutableRawPointer], arena: UnsafeMutableRawPointer,
     timed: ((_ step: Int, _ seconds: Double) -> Void)? = nil
   ) {
     withUnsafeTemporaryAllocation(of: UnsafeMutableRawPointer.self, capacity: max(placeCount, 1)) {
@@ -176,6 +217,7 @@ package final class Plan: Sendable {
             case .argument(let index, let offset): arguments[index] + offset
             case .constant(let index, let offset): constants[index].pointer + offset
             case .output(let index, let offset): outputs[index] + offset
+            case .kept(let index, let offset): kept[index] + offset
             case .arena(let offset): arena + offset
             }
           next.initialize(to: address)

@@ -13,6 +13,8 @@ public final class Slot: Sendable {
     var version = 0
     var pending: Tensor?
     weak var leaf: Node?
+    /// What was computed from the present value alone.
+    var kept: [[Int]: Buffer] = [:]
   }
 
   /// A slot whose first value is `initial`.
@@ -46,10 +48,19 @@ public final class Slot: Sendable {
   /// The committed memory, nil before the first commit.
   package var buffer: Buffer? { state.withLock { $0.buffer } }
 
+  /// What `make` computes from the present value alone, made once for each value and key; on the evaluation thread.
+  package func kept(_ key: [Int], _ make: () -> Buffer) -> Buffer {
+    if let known = state.withLock({ $0.kept[key] }) { return known }
+    let made = make()
+    state.withLock { $0.kept[key] = made }
+    return made
+  }
+
   /// Makes `buffer` the committed value and forgets the pending one, if it is still `pending`.
   package func commit(_ buffer: Buffer, pending: Tensor) {
     state.withLock { state in
       state.buffer = buffer
+      state.kept = [:]
       state.version += 1
       state.leaf = nil
       if let current = state.pending, current.node === pending.node, current.index == pending.index {

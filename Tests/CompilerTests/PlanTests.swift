@@ -43,6 +43,38 @@ import Testing
     }
   }
 
+  @Test func conversionsAreKeptUntilTheirSlotChanges() {
+    Backends.with(backend) {
+      let weight = Slot(numbers([5, 8], 3)), x = numbers([2, 8], 4)
+      evaluate([x], slots: [weight])
+      func products() -> [Tensor] {
+        Autocast.with(.bfloat16) {
+          [matmul(x, weight.value.mT), matmul(x, weight.value.sliced(0, 1..<4).mT)]
+        }
+      }
+      let plan = Evaluator.shared.plan(for: products(), backend: backend)
+      #expect(plan.keptBytes == 5 * 8 * 2, "one conversion for both")
+      #expect(plan.steps.count == 3, "two products, and x is converted: \(plan)")
+      let plain = products()
+      Evaluator.shared.evaluate(plain, backend: backend, without: .keptConversions)
+      let first = products()
+      #expect(first.map { $0.floats() } == plain.map { $0.floats() })
+      weight.value = weight.value * 2
+      evaluate([], slots: [weight])
+      #expect(products().map { $0.floats() } == first.map { ($0 * 2).floats() })
+    }
+  }
+
+  @Test func nothingIsKeptOfASlotThatThePlanChanges() {
+    Backends.with(backend) {
+      let weight = Slot(numbers([5, 8], 3)), x = numbers([2, 8], 4)
+      evaluate([x], slots: [weight])
+      let y = Autocast.with(.bfloat16) { matmul(x, weight.value.mT) }
+      weight.value = weight.value * 0.5
+      #expect(Evaluator.shared.plan(for: [y], slots: [weight], backend: backend).keptBytes == 0)
+    }
+  }
+
   @Test func equalStructureIsOnePlan() {
     Backends.with(backend) {
       func graph(_ x: Double) -> Tensor { exp(Tensor([1, 2] as [Float]) * x) }
@@ -61,7 +93,9 @@ import Testing
       let step = Step()
       evaluate([], slots: step.parameters)
       let expected = step.gradients().map { $0.floats() }
-      for excluded: Fusions in [.elementwise, .epilogues, .normalization, .views, .all] {
+      for excluded: Fusions in [
+        .elementwise, .epilogues, .normalization, .views, .keptConversions, .all,
+      ] {
         let tensors = step.gradients()
         Evaluator.shared.evaluate(tensors, backend: backend, without: excluded)
         for (tensor, values) in zip(tensors, expected) {

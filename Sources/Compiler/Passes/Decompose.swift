@@ -38,5 +38,6 @@ package func decompose(_ graph: Graph, for target: some Target) -> Graph {
   }
   result.outputs = graph.outputs.map { values[$0] }
   result.replacedArguments = graph.replacedArguments
+  result.slotArguments = graph.slotArguments
   return result
 }
