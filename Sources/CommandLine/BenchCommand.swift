@@ -2,6 +2,7 @@ import Logging
 import ArgumentParser
 import Kalsae
 import KalsaeCheckpoints
+import KalsaeFormats
 import KalsaeMeasurement
 import KalsaeTraining
 
@@ -20,6 +21,11 @@ struct Bench: ParsableCommand {
   @Flag(help: "Then print how long each kernel of one step takes.") var time = false
   @Flag(help: "Then print how long every step of the plan takes, with the shapes of its operands.")
   var steps = false
+  @Option(
+    help: ArgumentHelp(
+      "Write the plan's steps with their times, FLOPs, bytes and floors on a time line for ui.perfetto.dev, and print the ten costliest kinds.",
+      valueName: "file"))
+  var profile: String?
   @Flag(help: "Print JSON.") var json = false
   @OptionGroup var outputOptions: OutputOptions
 
@@ -37,7 +43,11 @@ struct Bench: ParsableCommand {
     ComputeOptions.warnAboutPrecision(precision, Console(outputOptions))
     let result = benchmark(
       workload, precision: precision == .bfloat16 ? .bfloat16 : .float32, batchSize: batchSize,
-      threads: compute.threads ?? MachineReport.defaultThreads, repeats: repeats, timesSteps: time || steps)
+      threads: compute.threads ?? MachineReport.defaultThreads, repeats: repeats,
+      timesSteps: time || steps || profile != nil)
+    if let profile, let plan = result.plan {
+      try writeProfile(plan, result.peaks, name: "\(workload.rawValue) \(precision.rawValue)", to: profile)
+    }
     if json {
       var object: JSONObject = [
         "workload": .string(workload.rawValue), "precision": .string(precision.rawValue),
@@ -61,6 +71,25 @@ struct Bench: ParsableCommand {
         + "median \(fixed(result.median, 4)) s\(speed), \(fixed(result.flops / result.best / 1e9, 0)) GFLOPS, "
         + "\(fixed(result.best / result.floor, 2)) x the floor of \(fixed(result.floor, 4)) s, "
         + "peak \(result.peakResidentBytes >> 20) MiB")
-    if let plan = result.plan { printPlan(plan, steps: steps) }
+    guard let plan = result.plan else { return }
+    if time || steps { printPlan(plan, steps: steps) }
+    if profile != nil { printCostliest(plan, result.peaks) }
+  }
+}
+
+/// Writes a timed plan for ui.perfetto.dev.
+func writeProfile(_ plan: PlanReport, _ peaks: Peaks, name: String, to path: String) throws {
+  try AtomicFile.write(JSON.object(PlanTrace(plan, peaks: peaks, name: name).json).text.utf8, to: path)
+}
+
+/// The ten costliest kinds of step, what share of the plan's time they take, and how far they are from their floors.
+func printCostliest(_ plan: PlanReport, _ peaks: Peaks) {
+  for kind in plan.costliest(10, peaks) {
+    let share = 100 * kind.seconds / max(plan.seconds ?? 0, .leastNonzeroMagnitude)
+    let ratio = kind.floor > 0 ? "\(fixed(kind.seconds / kind.floor, 2)) x floor" : ""
+    Console.result(
+      "  " + column(fixed(kind.seconds * 1e3, 2) + " ms", 12) + column(fixed(share, 1) + " %", 8)
+        + column(ratio, 16)
+        + column("\(kind.count)", 6) + kind.kernel)
   }
 }

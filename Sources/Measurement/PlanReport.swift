@@ -19,7 +19,7 @@ public struct PlanReport: Sendable {
   }
 
   /// `runs` has the seconds of each step for every timed run.
-  init(_ plan: Plan, runs: [[Double]] = []) {
+  package init(_ plan: Plan, runs: [[Double]] = []) {
     steps = plan.steps.enumerated().map { index, step in
       Step(
         kernel: step.kernelName, description: step.description, flops: step.flops,
@@ -34,6 +34,15 @@ public struct PlanReport: Sendable {
     Dictionary(grouping: steps, by: \.kernel).map { kernel, steps in
       (kernel, steps.count, seconds(of: steps))
     }.sorted { ($1.seconds ?? 0, $1.count, $0.kernel) < ($0.seconds ?? 0, $0.count, $1.kernel) }
+  }
+
+  /// The `count` implementations that take most of a timed plan, slowest first, each with the least that its steps could
+  /// take on this machine.
+  public func costliest(
+    _ count: Int, _ peaks: Peaks
+  ) -> [(kernel: String, count: Int, seconds: Double, floor: Double)] {
+    let floors = Dictionary(grouping: steps, by: \.kernel).mapValues { $0.reduce(0) { $0 + $1.floor(peaks) } }
+    return kernels.prefix(count).map { ($0.kernel, $0.count, $0.seconds ?? 0, floors[$0.kernel]!) }
   }
 
   /// Of the whole plan, as the sum of its parts; nil when it was not run.

@@ -59,6 +59,8 @@ public struct BenchmarkResult: Sendable {
   /// What a run processes: a number, and of what.
   public let items: (count: Int, unit: String)?
   public let peakResidentBytes: Int
+  /// What the floor was computed with.
+  public let peaks: Peaks
   /// The plan with the time of each step, when that was asked for.
   public let plan: PlanReport?
 
@@ -99,7 +101,7 @@ public func benchmark(
         flops: evaluations * plan.flops,
         floor: evaluations
           * peaks.floor(flops: plan.flops, bytes: Double(prepared.bytes ?? plan.operandBytes)),
-        items: prepared.items, peakResidentBytes: resident,
+        items: prepared.items, peakResidentBytes: resident, peaks: peaks,
         plan: timesSteps ? timedPlan(prepared, backend, from: repeats + 2) : nil)
     }
   }
