@@ -18,7 +18,7 @@ public struct MaskedLanguageModelConfiguration: TrainingConfiguration {
   /// The last part of the text, held out: of the lines, or of the documents with next sentences.
   public var validationFraction = 0.05
   /// Tokens that the model sees at once, special ones included; longer texts are cut into several.
-  public var contextLength = 64
+  public var contextLength = 128
   /// Steps between validations.
   public var evaluateEvery = 500
   public var steps = 8000
@@ -33,7 +33,7 @@ public struct MaskedLanguageModelConfiguration: TrainingConfiguration {
   public var precision = Precision.float32
   public var ema = 0.999
   public var gradientClip = 1.0
-  public var dropout = 0.1
+  public var dropout = 0.0
   public var seed: UInt64 = 0
   public var threads: Int? = nil
   public var checkpointEvery = 1000
@@ -42,12 +42,14 @@ public struct MaskedLanguageModelConfiguration: TrainingConfiguration {
 
   public init() {}
 
-  /// The model that suits small texts when none is configured. No dropout inside attention, which needs its maps for it.
+  /// The model that suits small texts when none is configured. Its first weights are larger than those of wide networks,
+  /// whose sums have more terms; and there is no dropout inside attention, which would need its maps.
   public static func standardModel(context: Int, dropout: Double) -> BertConfig {
     var model = BertConfig()
     model.max_position_embeddings = context
     (model.num_hidden_layers, model.num_attention_heads) = (4, 4)
     (model.hidden_size, model.intermediate_size) = (256, 1024)
+    model.initializer_range = 0.04
     (model.hidden_dropout_prob, model.attention_probs_dropout_prob) = (dropout, 0)
     return model
   }
