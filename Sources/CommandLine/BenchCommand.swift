@@ -73,7 +73,7 @@ struct Bench: ParsableCommand {
         + "peak \(result.peakResidentBytes >> 20) MiB")
     guard let plan = result.plan else { return }
     if time || steps { printPlan(plan, steps: steps) }
-    if profile != nil { printCostliest(plan, result.peaks) }
+    if profile != nil { costliestLines(plan, result.peaks).forEach(Console.result) }
   }
 }
 
@@ -82,14 +82,12 @@ func writeProfile(_ plan: PlanReport, _ peaks: Peaks, name: String, to path: Str
   try AtomicFile.write(JSON.object(PlanTrace(plan, peaks: peaks, name: name).json).text.utf8, to: path)
 }
 
-/// The ten costliest kinds of step, what share of the plan's time they take, and how far they are from their floors.
-func printCostliest(_ plan: PlanReport, _ peaks: Peaks) {
-  for kind in plan.costliest(10, peaks) {
+/// The ten costliest kinds of step: their time, its share of the plan's, and how far it is from the floor.
+func costliestLines(_ plan: PlanReport, _ peaks: Peaks) -> [String] {
+  plan.costliest(10, peaks).map { kind in
     let share = 100 * kind.seconds / max(plan.seconds ?? 0, .leastNonzeroMagnitude)
     let ratio = kind.floor > 0 ? "\(fixed(kind.seconds / kind.floor, 2)) x floor" : ""
-    Console.result(
-      "  " + column(fixed(kind.seconds * 1e3, 2) + " ms", 12) + column(fixed(share, 1) + " %", 8)
-        + column(ratio, 16)
-        + column("\(kind.count)", 6) + kind.kernel)
+    return "  " + column(fixed(kind.seconds * 1e3, 2) + " ms", 12) + column(fixed(share, 1) + " %", 8)
+      + column(ratio, 16) + column("\(kind.count)", 6) + kind.kernel
   }
 }

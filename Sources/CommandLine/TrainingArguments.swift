@@ -30,6 +30,11 @@ struct TrainingArguments: ParsableArguments {
   @Option(help: "Steps between checkpoints.") var checkpointEvery: Int?
   @Option(help: "How many of the newest checkpoints are kept.") var keep: Int?
   @Flag(help: "Continue the run in the output folder with its stored options.") var resume = false
+  @Option(
+    help: ArgumentHelp(
+      "Time the parts of some early steps, and write them on a time line for ui.perfetto.dev.",
+      valueName: "file"))
+  var profile: String?
 
   func validate() throws {
     if resume, config != nil {
@@ -67,6 +72,20 @@ struct TrainingArguments: ParsableArguments {
     return c
   }
 
+  /// Writes a profile and says where the time goes. Training goes on where it cannot be written.
+  private func show(
+    _ report: PlanReport, _ precision: Precision, _ threads: Int, _ console: Console, _ path: String
+  ) {
+    let peaks = Peaks.measured(precision: precision.autocast ?? .float32, threads: threads)
+    do {
+      try writeProfile(report, peaks, name: "a training step, \(precision.rawValue)", to: path)
+      costliestLines(report, peaks).forEach { console.log($0) }
+      console.log("\(path): a step of \(fixed(report.seconds ?? 0, 4)) s")
+    } catch {
+      console.log("no profile: \(error)", .warning)
+    }
+  }
+
   /// Trains and reports; `describe` says in one line what is trained on what.
   func train<Task: TrainingTask>(
     _ task: Task.Type, _ configuration: Task.Configuration, _ outputOptions: OutputOptions,
@@ -90,11 +109,23 @@ struct TrainingArguments: ParsableArguments {
         describe(trainer) + ", \(trainer.parameterCount) parameters, \(threads) threads, "
           + configuration.precision.rawValue)
       var line = ProgressLine(console)
+      var timings = PlanTimings(), profiled: PlanReport?
+      if profile != nil {
+        trainer.timing = { plan, seconds in
+          profiled = timings.add(plan, seconds)
+          return profiled == nil
+        }
+      }
       return try trainer.train(shouldStop: { Interruption.isRequested }) { progress in
         line.show(Double(progress.step) / Double(progress.steps), isLast: progress.step == progress.steps) {
           "step \(progress.step)/\(progress.steps)  loss \(fixed(progress.loss, 4))  "
             + "\(fixed(progress.perSecond, progress.perSecond < 1000 ? 1 : 0)) \(progress.unit)/s  "
             + "\(durationText(progress.secondsLeft)) left"
+        }
+        if let profile, let report = profiled {
+          profiled = nil
+          console.endLine()
+          show(report, configuration.precision, threads, console, profile)
         }
         guard !progress.measured.isEmpty else { return }
         console.endLine()

@@ -64,3 +64,26 @@ public struct PlanReport: Sendable {
     ]
   }
 }
+
+/// Collects the timed steps of a training run until one plan has been timed often enough.
+package struct PlanTimings {
+  private let needed: Int
+  private var skipped: Int
+  private var runs: [ObjectIdentifier: [[Double]]] = [:]
+
+  /// - Parameters:
+  ///   - skipping: how many steps do not count, in which memory is touched and plans are compiled.
+  ///   - needed: how often a plan is timed.
+  package init(skipping: Int = 3, needed: Int = 5) { (skipped, self.needed) = (skipping, needed) }
+
+  /// Notes a step; the report once a plan was timed often enough.
+  package mutating func add(_ plan: Plan, _ seconds: [Double]) -> PlanReport? {
+    guard skipped == 0 else {
+      skipped -= 1
+      return nil
+    }
+    runs[ObjectIdentifier(plan), default: []].append(seconds)
+    let own = runs[ObjectIdentifier(plan)]!
+    return own.count == needed ? PlanReport(plan, runs: own) : nil
+  }
+}

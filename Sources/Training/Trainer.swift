@@ -12,6 +12,9 @@ public final class Trainer<Task: TrainingTask> {
   public var step: Int { state.step }
   public var parameterCount: Int { state.contents.parameterCount }
 
+  /// Sees the plan of each step and how many seconds each part of it took, until it returns false.
+  package var timing: ((Plan, [Double]) -> Bool)?
+
   private var state: TrainingState<Task.Model>
   private let threads: Int
   private let isResuming: Bool
@@ -107,7 +110,14 @@ public final class Trainer<Task: TrainingTask> {
     let clipped = gradients.clipped(toNorm: configuration.gradientClip)
     state.optimizer.update(clipped, learningRate: task.learningRate(state.step))
     state.average.update(if: clipped.isFinite)
-    evaluate([loss, clipped.norm], slots: state.slots)
+    let results = [loss, clipped.norm]
+    if let timing {
+      let (plan, seconds) = Evaluator.shared.timings(
+        of: results, slots: state.slots, backend: Backends.current)
+      if !timing(plan, seconds) { self.timing = nil }
+    } else {
+      evaluate(results, slots: state.slots)
+    }
     let (value, norm) = (loss.item(), clipped.norm.item())
     guard value.isFinite, norm.isFinite else { throw diagnose(batch, key) }
     state.step += 1
