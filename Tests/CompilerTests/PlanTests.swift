@@ -65,6 +65,26 @@ import Testing
     }
   }
 
+  /// One row, as in decoding, goes another way than many; both are the same product.
+  @Test(arguments: [DType.float32, .bfloat16])
+  func fewRowsAreMultipliedWithTheMatrixAsItLies(_ dtype: DType) {
+    Backends.with(backend) {
+      let w = numbers([260, 300], 1).cast(to: dtype), bias = numbers([260], 2)
+      let x = numbers([8, 300], 3).cast(to: dtype), residual = numbers([8, 260], 4).cast(to: dtype)
+      evaluate([w, bias, x, residual])
+      func layer(_ rows: Range<Int>) -> Tensor {
+        matmul(x.sliced(0, rows), w.mT) + bias.cast(to: dtype) + residual.sliced(0, rows)
+      }
+      let one = layer(2..<3), all = layer(0..<8)
+      let plan = Evaluator.shared.plan(for: [one], backend: backend)
+      #expect(plan.steps.contains { $0.kernel.implementation == "rows" }, "\(plan)")
+      let tolerance: Float = dtype == .float32 ? 1e-4 : 0.1
+      for (a, b) in zip(one.floats(), all.sliced(0, 2..<3).floats()) {
+        #expect(abs(a - b) <= tolerance * max(1, abs(b)))
+      }
+    }
+  }
+
   @Test func nothingIsKeptOfASlotThatThePlanChanges() {
     Backends.with(backend) {
       let weight = Slot(numbers([5, 8], 3)), x = numbers([2, 8], 4)

@@ -14,6 +14,7 @@
 #include "ckernels/probe.h"
 #include "ckernels/random.h"
 #include "ckernels/reduce.h"
+#include "ckernels/row_product.h"
 #include "ckernels/scan.h"
 #include "ckernels/softmax.h"
 #include "ckernels/types.h"
