@@ -1,7 +1,7 @@
 /// The mean or the maximum over windows of x (N, H, W, C) -> (N, H', W', C).
 ///
 /// out = (in + 2 padding - window) / stride + 1. Padding never wins a maximum; it counts as zeros of a mean when
-/// `countsPadding`, and not at all otherwise.
+/// `countsPadding`, and not at all otherwise. The gradient of a maximum goes to the first place of the window that has it.
 public struct Pool: CompositeOp {
   public enum Kind: UInt8, Hashable, Sendable, CaseIterable { case average, maximum }
   public let kind: Kind
@@ -29,12 +29,14 @@ public struct Pool: CompositeOp {
 
   private func extent(_ n: Int) -> Int { (n + 2 * padding - window) / stride + 1 }
 
+  public func vjp(_ cotangents: [Tensor?], inputs: [Tensor], outputs: [Tensor]) -> [Tensor?] {
+    guard let dy = cotangents[0] else { return [nil] }
+    let gradient = PoolGradient(self, rows: inputs[0].shape[1], columns: inputs[0].shape[2])
+    return [kind == .maximum ? Tensor(gradient, dy, inputs[0]) : Tensor(gradient, dy)]
+  }
+
   public func decomposed(_ inputs: [Tensor]) -> [Tensor] {
-    let x = inputs[0]
-    let outside = kind == .maximum ? -Double.infinity : 0
-    let padded = x.padded(
-      low: [0, padding, padding, 0], high: [0, padding, padding, 0], value: outside)
-    let parts = shifted(padded, x.shape)
+    let x = inputs[0], parts = places(x)
     switch kind {
     case .maximum: return [parts.dropFirst().reduce(parts[0], maximum)]
     case .average:
@@ -47,13 +49,60 @@ public struct Pool: CompositeOp {
     }
   }
 
-  /// The window's places, each as a strided view of the padded input.
+  /// The window's places in row-major order, each as a strided view of the padded input.
+  fileprivate func places(_ x: Tensor) -> [Tensor] {
+    let outside = kind == .maximum ? -Double.infinity : 0
+    return shifted(
+      x.padded(low: [0, padding, padding, 0], high: [0, padding, padding, 0], value: outside), x.shape)
+  }
+
   private func shifted(_ padded: Tensor, _ shape: Shape) -> [Tensor] {
     let rows = (extent(shape[1]) - 1) * stride + 1, columns = (extent(shape[2]) - 1) * stride + 1
     return (0..<window * window).map { place in
       let (u, v) = (place / window, place % window)
       return padded.sliced(1, u..<u + rows, by: stride).sliced(2, v..<v + columns, by: stride)
     }
+  }
+}
+
+/// The gradient of `Pool`: dy (N, H', W', C) and, of a maximum, x (N, H, W, C) -> dx (N, H, W, C).
+public struct PoolGradient: CompositeOp {
+  public let pool: Pool
+  /// H and W.
+  public let rows: Int, columns: Int
+
+  public init(_ pool: Pool, rows: Int, columns: Int) {
+    (self.pool, self.rows, self.columns) = (pool, rows, columns)
+  }
+
+  public func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] {
+    let dy = inputs[0]
+    guard dy.shape.rank == 4, inputs.count == (pool.kind == .maximum ? 2 : 1) else {
+      throw ShapeError("needs dy (N, H', W', C) and, of a maximum, x, not \(inputs)")
+    }
+    let x = Spec([dy.shape[0], rows, columns, dy.shape[3]], dy.dtype)
+    guard inputs.dropFirst().allSatisfy({ $0 == x }), try pool.outputs([x]) == [dy] else {
+      throw ShapeError("dy \(dy) is not of a pool of \(inputs.dropFirst().first ?? x)")
+    }
+    return [x]
+  }
+
+  public func decomposed(_ inputs: [Tensor]) -> [Tensor] {
+    let dy = inputs[0], shape = Shape([dy.shape[0], rows, columns, dy.shape[3]])
+    guard pool.kind == .maximum else {
+      // The mean is linear: where it is differentiated changes nothing.
+      let x = Tensor.zeros(shape, dtype: dy.dtype)
+      return [vectorJacobianProduct(of: pool.decomposed([x]), [dy], withRespectTo: [x])[0]]
+    }
+    let x = stopGradient(inputs[1])
+    let largest = pool.decomposed([x])[0], places = pool.places(x)
+    var shares: [Tensor] = [], isFree: Tensor?
+    for place in places {
+      let isLargest = place .== largest
+      shares.append(select(isFree.map { isLargest .& $0 } ?? isLargest, dy, 0))
+      isFree = isFree.map { $0 .& .!isLargest } ?? .!isLargest
+    }
+    return [vectorJacobianProduct(of: places, shares, withRespectTo: [x])[0]]
   }
 }
 

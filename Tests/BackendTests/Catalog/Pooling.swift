@@ -10,6 +10,18 @@ extension OpCatalog {
       pool(.maximum, [2, 6, 4, 3], window: 2, stride: 2),
       pool(.maximum, [1, 7, 5, 3], window: 3, stride: 2, padding: 1),
       pool(.maximum, [1, 5, 5, 2], window: 3, stride: 1), pool(.maximum, [0, 4, 4, 2], window: 2, stride: 2),
+      gradient(.average, [2, 6, 4, 3], to: [2, 3, 2, 3], window: 2, stride: 2),
+      gradient(.average, [1, 7, 5, 3], to: [1, 4, 3, 3], window: 3, stride: 2, padding: 1),
+      gradient(
+        .average, [1, 7, 5, 3], to: [1, 4, 3, 3], window: 3, stride: 2, padding: 1, countsPadding: false),
+      gradient(.maximum, [2, 6, 4, 3], to: [2, 3, 2, 3], window: 2, stride: 2),
+      gradient(.maximum, [1, 7, 5, 3], to: [1, 4, 3, 3], window: 3, stride: 2, padding: 1),
+      gradient(.maximum, [1, 7, 5, 70], to: [1, 4, 3, 70], window: 3, stride: 2, padding: 1, []),
+      gradient(.maximum, [1, 5, 5, 2], to: [1, 3, 3, 2], window: 3, stride: 1),
+      gradient(.maximum, [0, 4, 4, 2], to: [0, 2, 2, 2], window: 2, stride: 2),
+      // Of equal numbers the first one takes the gradient, on every backend.
+      gradient(
+        .maximum, [2, 7, 5, 3], to: [2, 4, 3, 3], window: 3, stride: 2, padding: 1, x: .integers(0..<2), []),
     ] + functions
 
   private static func pool(
@@ -19,6 +31,20 @@ extension OpCatalog {
     let label =
       "\(kind) of \(shape), \(window) by \(stride), padding \(padding)\(countsPadding ? "" : " uncounted")"
     return OpCase(op, label, [Sample(shape, kind == .maximum ? .distinct : .normal)])
+  }
+
+  private static func gradient(
+    _ kind: Pool.Kind, _ shape: Shape, to output: Shape, window: Int, stride: Int, padding: Int = 0,
+    countsPadding: Bool = true, x: Sample.Values = .distinct, _ traits: OpCase.Traits = .all
+  ) -> OpCase {
+    let pool = Pool(
+      kind: kind, window: window, stride: stride, padding: padding, countsPadding: countsPadding)
+    let op = PoolGradient(pool, rows: shape[1], columns: shape[2])
+    let label =
+      "\(kind) of \(shape), \(window) by \(stride), padding \(padding)\(countsPadding ? "" : " uncounted")"
+      + (kind == .maximum ? ", \(x)" : "")
+    let samples = [Sample(output, .normal)] + (kind == .maximum ? [Sample(shape, x)] : [])
+    return OpCase(op, label, samples, traits)
   }
 
   private static let functions: [OpCase] = [
