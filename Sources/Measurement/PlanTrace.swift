@@ -1,4 +1,4 @@
-import KalsaeFormats
+import KalsaeCheckpoints
 
 /// A plan's timed steps on a time line, in the Trace Event Format that ui.perfetto.dev and chrome://tracing open.
 public struct PlanTrace: Sendable {
