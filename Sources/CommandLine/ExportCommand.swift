@@ -7,8 +7,11 @@ import KalsaeTraining
 
 struct Export: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Write a run's model as a folder in the diffusers layout.",
-    discussion: "Python opens it with DDPMPipeline.from_pretrained(FOLDER).")
+    abstract: "Write a run's model as a folder in the layout of diffusers, or of transformers.",
+    discussion: """
+      Python opens it with DDPMPipeline, ViTForImageClassification or BertForSequenceClassification .from_pretrained(FOLDER). \
+      Runs of ddpm and classifier can be written.
+      """)
 
   @Argument(help: ArgumentHelp("The run folder.", valueName: "run")) var source: String
   @Option(name: [.short, .long], help: ArgumentHelp("The model folder to write.", valueName: "folder"))
@@ -19,7 +22,12 @@ struct Export: ParsableCommand {
 
   func run() throws {
     try Backends.with(.cpu()) {
-      try DDPMPipeline(run: RunFolder(source), weights: weights, step: step).save(to: output)
+      let run = RunFolder(source)
+      if run.task == ClassifierConfiguration.task {
+        try run.exportClassifier(to: output, weights: weights, step: step)
+      } else {
+        try DDPMPipeline(run: run, weights: weights, step: step).save(to: output)
+      }
     }
     Console.result(output)
   }

@@ -188,17 +188,19 @@ public struct ViTPooler: Module {
   func callAsFunction(_ x: Tensor) -> Tensor { activation(dense(x.at(0, axis: 1))) }
 }
 
+/// What files call the parts of a layer, and what they are called here.
+private let layerKeys = [
+  ("attention.attention.query", "attention.q_proj"), ("attention.attention.key", "attention.k_proj"),
+  ("attention.attention.value", "attention.v_proj"), ("attention.output.dense", "attention.o_proj"),
+  ("intermediate.dense", "mlp.fc1"), ("output.dense", "mlp.fc2"),
+  ("layernorm_before", "layernorm_before"), ("layernorm_after", "layernorm_after"),
+]
+
 /// What files call the layers, with the prefix or without it.
 private func fileKeys(to prefix: String, _ first: [(String, String?)] = []) -> KeyMap {
-  let parts = [
-    ("attention.attention.query", "attention.q_proj"), ("attention.attention.key", "attention.k_proj"),
-    ("attention.attention.value", "attention.v_proj"), ("attention.output.dense", "attention.o_proj"),
-    ("intermediate.dense", "mlp.fc1"), ("output.dense", "mlp.fc2"),
-    ("layernorm_before", "layernorm_before"), ("layernorm_after", "layernorm_after"),
-  ]
   var rules = first + [("**.embeddings.mask_token", nil)]
   for source in ["vit.", ""] {
-    rules += parts.map { ("\(source)encoder.layer.*.\($0).*", "\(prefix)layers.*.\($1).*") }
+    rules += layerKeys.map { ("\(source)encoder.layer.*.\($0).*", "\(prefix)layers.*.\($1).*") }
     rules += ["embeddings", "layers", "layernorm", "pooler"].map {
       (source + $0 + ".**", prefix + $0 + ".**")
     }
@@ -272,6 +274,10 @@ public struct ViTForImageClassification: PretrainedModel {
 }
 
 extension ViTForImageClassification {
+  /// What published files call the parameters.
+  public static let publishedKeys = KeyMap(
+    layerKeys.map { ("vit.layers.*.\($0.1).*", "vit.encoder.layer.*.\($0.0).*") })
+
   /// Takes the encoder from a file of any of this architecture's heads; the classifier stays as it is.
   public func loadBackbone(from file: SafetensorsFile) throws(LoadError) {
     try loadParameters(

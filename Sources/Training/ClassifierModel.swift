@@ -91,6 +91,8 @@ extension ViTConfig {
     c.num_channels = channels
     (c.hidden_size, c.num_hidden_layers, c.num_attention_heads, c.intermediate_size) = (128, 6, 4, 256)
     (c.hidden_dropout_prob, c.attention_probs_dropout_prob) = (dropout, 0)
+    // Narrow networks learn faster from larger first weights than those of BERT's 768 features.
+    c.initializer_range = 0.04
     return c
   }
 }
@@ -102,6 +104,7 @@ extension BertConfig {
     (c.vocab_size, c.pad_token_id, c.max_position_embeddings) = (vocabulary, padding, context)
     (c.hidden_size, c.num_hidden_layers, c.num_attention_heads, c.intermediate_size) = (256, 4, 4, 1024)
     (c.hidden_dropout_prob, c.attention_probs_dropout_prob) = (dropout, dropout)
+    c.initializer_range = 0.04
     return c
   }
 }

@@ -264,4 +264,67 @@ import Testing
       #expect(try before.tensor(classifier).floats() != after.tensor(classifier).floats())
     }
   }
+
+  // MARK: Where they go
+
+  @Test(arguments: [ClassifierKind.vit, .bert])
+  func anExportedFolderAnswersAsTheRun(_ kind: ClassifierKind) throws {
+    try writePictures(8)
+    try writeTexts()
+    try writeTokenizer()
+    try Backends.with(.cpu(threads: 1)) {
+      let inputs = kind == .vit ? [place("pictures/above/0.png")] : ["the film is bad"]
+      if kind == .vit {
+        _ = try picturesTrainer(configuration(kind, steps: 3)).train()
+      } else {
+        _ = try textsTrainer(configuration(kind, steps: 3)).train()
+      }
+      let run = RunFolder(place("run"))
+      #expect(run.task == "classifier")
+      try run.exportClassifier(to: place("model"))
+      let expected = try Classifier(runOrModel: place("run")).classify(inputs)
+      #expect(try Classifier(runOrModel: place("model")).classify(inputs) == expected)
+      #expect(throws: (any Error).self) { try run.exportClassifier(to: place("model")) }
+      // Files have the names that published models have.
+      let file = try SafetensorsFile(path: place("model/model.safetensors"))
+      #expect(
+        file[
+          kind == .vit
+            ? "vit.encoder.layer.0.attention.attention.query.weight"
+            : "bert.encoder.layer.0.attention.self.query.weight"] != nil)
+      // Other runs, and folders with another head, are no classifiers.
+      if kind == .bert {
+        try place.write(
+          place.text("model/config.json").replacing("BertForSequenceClassification", with: "BertForMaskedLM"),
+          "model/config.json")
+        #expect { try Classifier(runOrModel: place("model")) } throws: { "\($0)".contains("BertForMaskedLM") }
+      }
+    }
+  }
+
+  /// What a folder says of its pictures, beside what is usual.
+  @Test func preprocessorsAreRead() throws {
+    let standard = ImageProcessor(size: ImageSize(8), channels: 3, mean: [0, 0, 0], deviation: [1, 1, 1])
+    #expect(try ImageProcessor(folder: place.path, over: standard) == standard)
+    try place.write(
+      """
+      {"image_mean": [0.5, 0.4, 0.3], "image_std": [0.25], "size": {"shortest_edge": 6}, "crop_size": 4,
+       "do_center_crop": true, "resample": 3}
+      """, "preprocessor_config.json")
+    let read = try ImageProcessor(folder: place.path, over: standard)
+    #expect(read.mean == [0.5, 0.4, 0.3] && read.deviation == [0.25, 0.25, 0.25])
+    #expect(read.size == ImageSize(4) && read.fit == .shortestSide(6))
+    // 12 x 6 pixels stay, and of these the 4 x 4 at the centre: (row, column) as red and green.
+    let pixels = (0..<72).flatMap { [UInt8($0 / 12), UInt8($0 % 12), 255] }
+    try Image(width: 12, height: 6, channels: 3, pixels: pixels).writePNG(to: place("a.png"))
+    let picture = try read.picture(at: place("a.png"))
+    #expect(picture.width == 4 && picture.height == 4 && Array(picture[0, 0]) == [1, 4, 255])
+    #expect(Array(picture[3, 3]) == [4, 7, 255])
+    let numbers = Backends.with(.cpu(threads: 1)) { read(picture.pixels, channels: 3).floats() }
+    #expect(abs(numbers[0] - (1 / 255 - 0.5) / 0.25) < 1e-6 && abs(numbers[2] - (1 - 0.3) / 0.25) < 1e-6)
+    try place.write(#"{"image_mean": [0.5, 0.5]}"#, "preprocessor_config.json")
+    #expect(throws: ConfigError.self) { try ImageProcessor(folder: place.path, over: standard) }
+    try place.write(#"{"size": {"height": 0, "width": 4}}"#, "preprocessor_config.json")
+    #expect(throws: ConfigError.self) { try ImageProcessor(folder: place.path, over: standard) }
+  }
 }
