@@ -315,7 +315,7 @@ import Testing
     #expect(read.mean == [0.5, 0.4, 0.3] && read.deviation == [0.25, 0.25, 0.25])
     #expect(read.size == ImageSize(4) && read.fit == .shortestSide(6))
     // 12 x 6 pixels stay, and of these the 4 x 4 at the centre: (row, column) as red and green.
-    let pixels = (0..<72).flatMap { [UInt8($0 / 12), UInt8($0 % 12), 255] }
+    let pixels = (0..<72).flatMap { (place: Int) -> [UInt8] in [UInt8(place / 12), UInt8(place % 12), 255] }
     try Image(width: 12, height: 6, channels: 3, pixels: pixels).writePNG(to: place("a.png"))
     let picture = try read.picture(at: place("a.png"))
     #expect(picture.width == 4 && picture.height == 4 && Array(picture[0, 0]) == [1, 4, 255])
