@@ -44,9 +44,15 @@ package struct CPUBackend: Backend {
     case is Reduce: layout.shape.rank <= Int(KK_MAX_DIMS)
     case is UpdateSlice: index == 1 && layout.shape.rank <= Int(KK_MAX_DIMS)
     case is ScaledDotProductAttention, is AttentionGradient: attentionReads(layout, input: index, of: op)
+    case is PackedMatMul: index == 0 && layout.isMatrixView
     case is MatMul, is FusedMatMul: index < 2 && layout.isMatrixView && inputs[index].dtype != .float16
     default: false
     }
+  }
+
+  package func packing(of product: FusedMatMul, _ inputs: [Spec]) -> Packing? {
+    prepare()
+    return packingOfWeights(product, inputs)
   }
 
   package func inPlace(_ op: any Op, _ inputs: [Spec]) -> [(output: Int, input: Int)] {
@@ -56,6 +62,7 @@ package struct CPUBackend: Backend {
       return inputs.indices.filter { inputs[$0] == result }.map { (0, $0) }
     case let op as FusedConvolution where op.hasResidual: return [(0, inputs.count - 1)]
     case let op as FusedMatMul where op.hasResidual: return [(0, inputs.count - 1)]
+    case let op as PackedMatMul where op.product.hasResidual: return [(0, inputs.count - 1)]
     case is GroupNormalization: return [(0, 0)]
     // The gradient may be written over dy or the residual, not over x.
     case let op as GroupNormGradient: return [(0, 0)] + (op.hasResidual ? [(0, inputs.count - 1)] : [])

@@ -100,6 +100,31 @@ package struct FusedMatMul: Op {
   }
 }
 
+/// A `FusedMatMul` of (m, k) with a matrix of `columns` columns that comes from `PackedWeights`.
+package struct PackedMatMul: Op {
+  package let product: FusedMatMul
+  package let columns: Int
+
+  package func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] {
+    [Spec([inputs[0].shape[0], columns], product.result ?? inputs[0].dtype)]
+  }
+  package func vjp(_ cotangents: [Tensor?], inputs: [Tensor], outputs: [Tensor]) -> [Tensor?] {
+    fatalError("a fused op exists only in plans")
+  }
+}
+
+/// The matrix that lies in the input as `view` says, as `dtype`, in a backend's own arrangement.
+package struct PackedWeights: Op {
+  package let view: Layout
+  package let dtype: DType
+  package let packing: Packing
+
+  package func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] { [Spec([packing.byteCount], .uint8)] }
+  package func vjp(_ cotangents: [Tensor?], inputs: [Tensor], outputs: [Tensor]) -> [Tensor?] {
+    fatalError("a fused op exists only in plans")
+  }
+}
+
 /// A function applied to a product before it is stored.
 package enum Epilogue: UInt8, Hashable, Sendable { case relu, silu, gelu, geluTanh }
 

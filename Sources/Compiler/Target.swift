@@ -86,8 +86,27 @@ package protocol Target: Sendable {
   /// Pairs of outputs and inputs that the kernel of `op` may keep in the same memory.
   func inPlace(_ op: any Op, _ inputs: [Spec]) -> [(output: Int, input: Int)]
 
+  /// The form in which `product`, of these operands, wants to find its right operand, where that is converted once and
+  /// kept; nil when it reads a plain matrix.
+  func packing(of product: FusedMatMul, _ inputs: [Spec]) -> Packing?
+
   /// The rewrites this backend profits from.
   var fusions: Fusions { get }
+}
+
+extension Target {
+  package func packing(of product: FusedMatMul, _ inputs: [Spec]) -> Packing? { nil }
+}
+
+/// A backend's own arrangement of a matrix.
+package struct Packing: Hashable, Sendable {
+  /// Equal for arrangements that are the same.
+  package let layout: UInt64
+  package let byteCount: Int
+
+  package init(layout: UInt64, byteCount: Int) {
+    (self.layout, self.byteCount) = (layout, byteCount)
+  }
 }
 
 /// The optional rewrites of a graph.
@@ -102,7 +121,7 @@ package struct Fusions: OptionSet, Hashable, Sendable {
   package static let normalization = Fusions(rawValue: 4)
   /// Views replace copies where the reader can follow strides.
   package static let views = Fusions(rawValue: 8)
-  /// Casts of slots that the plan does not change are kept with the slot.
+  /// Casts of slots that the plan does not change are kept with the slot, packed for the products that read them.
   package static let keptConversions = Fusions(rawValue: 16)
   package static let all: Fusions = [.elementwise, .epilogues, .normalization, .views, .keptConversions]
 }

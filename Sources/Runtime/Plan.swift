@@ -107,7 +107,11 @@ package final class Plan: Sendable {
       }
     }
     self.constants = constants
-    kept = graph.kept.map { value in
+    // What no instruction reads is not computed.
+    let wanted = keptOf.values.sorted(),
+      places = Dictionary(uniqueKeysWithValues: zip(wanted, wanted.indices))
+    keptOf = keptOf.mapValues { places[$0]! }
+    kept = wanted.map { graph.kept[$0] }.map { value in
       let kernel = backend.lower(value.op, [Operand(value.input)], [Operand(value.output)])
       return Kept(
         argument: value.argument, key: [Int(OpTable.shared.identifier(of: value.op))], kernel: kernel,

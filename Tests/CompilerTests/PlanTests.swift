@@ -45,23 +45,53 @@ import Testing
 
   @Test func conversionsAreKeptUntilTheirSlotChanges() {
     Backends.with(backend) {
-      let weight = Slot(numbers([5, 8], 3)), x = numbers([2, 8], 4)
-      evaluate([x], slots: [weight])
-      func products() -> [Tensor] {
-        Autocast.with(.bfloat16) {
-          [matmul(x, weight.value.mT), matmul(x, weight.value.sliced(0, 1..<4).mT)]
-        }
+      let weight = Slot(numbers([5, 8], 3))
+      evaluate([], slots: [weight])
+      func squares() -> [Tensor] {
+        [weight.value, weight.value.sliced(0, 1..<4).mT].map { square($0.cast(to: .bfloat16)) }
       }
-      let plan = Evaluator.shared.plan(for: products(), backend: backend)
+      let plan = Evaluator.shared.plan(for: squares(), backend: backend)
       #expect(plan.keptBytes == 5 * 8 * 2, "one conversion for both")
-      #expect(plan.steps.count == 3, "two products, and x is converted: \(plan)")
-      let plain = products()
+      #expect(plan.steps.count == 2, "\(plan)")
+      let plain = squares()
       Evaluator.shared.evaluate(plain, backend: backend, without: .keptConversions)
-      let first = products()
+      let first = squares()
       #expect(first.map { $0.floats() } == plain.map { $0.floats() })
       weight.value = weight.value * 2
       evaluate([], slots: [weight])
-      #expect(products().map { $0.floats() } == first.map { ($0 * 2).floats() })
+      #expect(squares().map { $0.floats() } == first.map { ($0 * 4).floats() })
+    }
+  }
+
+  /// Products in bfloat16 with a weight as it lies, transposed, and a part of it; with what may follow them.
+  @Test func weightsArePackedUntilTheyChange() {
+    Backends.with(backend) {
+      let weight = Slot(numbers([48, 80], 3)), bias = numbers([48], 5)
+      let x = numbers([7, 80], 4), residual = numbers([3, 48], 6), z = numbers([3, 48], 7)
+      evaluate([x, bias, residual, z], slots: [weight])
+      func products() -> [Tensor] {
+        Autocast.with(.bfloat16) {
+          [
+            gelu(matmul(x, weight.value.mT) + bias.cast(to: .bfloat16)),
+            matmul(x.sliced(0, 1..<4), weight.value.mT) + residual.cast(to: .bfloat16),
+            matmul(z, weight.value), matmul(x, weight.value.sliced(0, 16..<32).mT),
+          ]
+        }
+      }
+      func values() -> [[Float]] { products().map { $0.floats() } }
+      let plan = Evaluator.shared.plan(for: products(), backend: backend)
+      let packed = plan.steps.filter { $0.op is PackedMatMul }.count
+      #expect(packed == (Machine.hasFastBFloat16 ? 4 : 0), "\(plan)")
+      for _ in 0..<2 {
+        let plain = products()
+        Evaluator.shared.evaluate(plain, backend: backend, without: .all)
+        for (a, b) in zip(values(), plain) {
+          let b = b.floats(), size = b.reduce(0) { max($0, abs($1)) }
+          for (a, b) in zip(a, b) { #expect(abs(a - b) <= 0.01 * size) }
+        }
+        weight.value = weight.value * -0.5
+        evaluate([], slots: [weight])
+      }
     }
   }
 

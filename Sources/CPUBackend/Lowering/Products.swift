@@ -68,6 +68,8 @@ final class MatMulHandle: @unchecked Sendable {
   private let handle: OpaquePointer
   let implementation: String
   let scratchBytes: Int
+  /// What `pack` makes, of a description with `packed`.
+  let packing: Packing
 
   /// Nil when oneDNN has no fast kernel for these types here.
   convenience init?(_ op: FusedMatMul, _ a: Operand, _ b: Operand, _ y: Operand) {
@@ -114,6 +116,7 @@ final class MatMulHandle: @unchecked Sendable {
     let info = conednn_matmul_get_info(handle)
     implementation = String(cString: info.implementation)
     scratchBytes = Int(info.scratch_bytes)
+    packing = Packing(layout: info.packed_layout, byteCount: Int(info.packed_bytes))
   }
 
   deinit { conednn_matmul_destroy(handle) }
@@ -123,6 +126,13 @@ final class MatMulHandle: @unchecked Sendable {
     scratch: UnsafeMutableRawPointer?
   ) {
     checked { conednn_matmul_run(handle, a, b, bias, c, scratch, $0, $1) }
+  }
+
+  /// Arranges the right operand, with these strides along k and n.
+  func pack(
+    _ b: UnsafeRawPointer, _ type: conednn_dtype, row: Int, column: Int, to packed: UnsafeMutableRawPointer
+  ) {
+    checked { conednn_matmul_pack(handle, b, type, Int64(row), Int64(column), packed, $0, $1) }
   }
 
   /// Leading axes of extent 1 dropped, neighbours joined where all three operands run through with one stride.

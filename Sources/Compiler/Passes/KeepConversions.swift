@@ -7,7 +7,7 @@ import KalsaeTensors
 package func keepConversions(_ graph: Graph) -> Graph {
   var result = graph
   result.instructions = []
-  let producers = graph.producers(), replaced = Set(graph.replacedArguments.compactMap { $0 })
+  let producers = graph.producers()
   var keptOf: [Key: Int] = [:], replacements: [Int: Int] = [:]
   for instruction in graph.instructions {
     guard let cast = instruction.op as? Cast else {
@@ -20,9 +20,7 @@ package func keepConversions(_ graph: Graph) -> Graph {
       movements.append(graph.instructions[place])
       value = graph.instructions[place].inputs[0]
     }
-    guard case .argument(let argument) = graph.sources[value], graph.slotArguments.contains(argument),
-      !replaced.contains(argument)
-    else {
+    guard let argument = graph.unchangedSlot(value) else {
       result.instructions.append(instruction)
       continue
     }
@@ -47,7 +45,17 @@ private struct Key: Hashable {
   let argument: Int, dtype: DType
 }
 
+extension Graph {
+  /// The argument that `value` is, if that is a slot which the plan leaves as it is.
+  func unchangedSlot(_ value: Int) -> Int? {
+    guard case .argument(let argument) = sources[value], slotArguments.contains(argument),
+      !replacedArguments.contains(argument)
+    else { return nil }
+    return argument
+  }
+}
+
 extension Op {
   /// Whether the result has the elements of the only operand, and a view of it.
-  fileprivate var isMovement: Bool { self is Reshape || self is Transpose || self is Slice }
+  var isMovement: Bool { self is Reshape || self is Transpose || self is Slice }
 }

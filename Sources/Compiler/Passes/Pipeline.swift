@@ -17,6 +17,7 @@ package func compile(
   run("fuse normalization", if: fusions.contains(.normalization), fuseNormalization)
   run("fuse normalization operands", if: fusions.contains(.normalization), fuseNormalizationOperands)
   run("fuse epilogues", if: fusions.contains(.epilogues), fuseEpilogues)
+  run("pack weights", if: fusions.contains(.keptConversions)) { packWeights($0, for: target) }
   run("keep conversions", if: fusions.contains(.keptConversions), keepConversions)
   run("fuse elementwise", if: fusions.contains(.elementwise), fuseElementwise)
   run("remove dead instructions") {

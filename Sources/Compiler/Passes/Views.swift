@@ -25,8 +25,11 @@ package func chooseLayouts(_ graph: Graph, for target: some Target) -> LaidOutGr
   }
 
   for instruction in graph.instructions {
-    if let movement = movedLayout(instruction, result) {
-      let source = instruction.inputs[0], output = instruction.outputs[0]
+    if let source = instruction.inputs.first,
+      let movement = movedLayout(
+        instruction.op, result.layout(of: source), graph.specs[instruction.outputs[0]].shape)
+    {
+      let output = instruction.outputs[0]
       if allowed || movement.isDense {
         result.views[output] = (result.base(of: source), movement)
       } else {
@@ -70,11 +73,9 @@ package func chooseLayouts(_ graph: Graph, for target: some Target) -> LaidOutGr
   return result
 }
 
-/// The layout of a movement's result in the memory of its operand, or nil when there is none.
-private func movedLayout(_ instruction: Graph.Instruction, _ graph: LaidOutGraph) -> Layout? {
-  guard let input = instruction.inputs.first else { return nil }
-  let source = graph.layout(of: input)
-  switch instruction.op {
+/// The layout of a movement's result, of this shape, in the memory of its operand, or nil when there is none.
+func movedLayout(_ op: any Op, _ source: Layout, _ shape: Shape) -> Layout? {
+  switch op {
   case is Barrier: return source
   case let op as Reshape: return source.reshaped(op.shape)
   case let op as Transpose:
@@ -88,7 +89,6 @@ private func movedLayout(_ instruction: Graph.Instruction, _ graph: LaidOutGraph
     }
     return Layout(op.shape, offset: source.offset, strides: strides)
   case let op as Slice:
-    let shape = graph.graph.specs[instruction.outputs[0]].shape
     let offset = zip(op.start, source.strides).reduce(source.offset) { $0 + $1.0 * $1.1 }
     return Layout(shape, offset: offset, strides: zip(op.step, source.strides).map { $0 * $1 })
   default: return nil
