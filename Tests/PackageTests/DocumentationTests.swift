@@ -29,4 +29,21 @@ import Testing
         "Configuration.md has no row on \(key)")
     }
   }
+
+  /// Every key of a recipe is one that its task reads.
+  @Test func everyRecipeIsAConfiguration() throws {
+    let recipes = WallsTests.files(in: "Examples/recipes", ".json")
+    #expect(recipes.count > 3)
+    for recipe in recipes {
+      let c = try ConfigJSON(path: recipe.path)
+      switch try c("task", as: String.self) {
+      case LanguageModelConfiguration.task: _ = try LanguageModelConfiguration(c)
+      case TranslationConfiguration.task: _ = try TranslationConfiguration(c)
+      case MaskedLanguageModelConfiguration.task: _ = try MaskedLanguageModelConfiguration(c)
+      case ClassifierConfiguration.task: _ = try ClassifierConfiguration(c)
+      case DDPMConfiguration.task: _ = try DDPMConfiguration(c)
+      case let task: Issue.record("\(recipe.lastPathComponent): no kalsae train \(task)")
+      }
+    }
+  }
 }
