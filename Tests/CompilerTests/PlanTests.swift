@@ -63,6 +63,28 @@ import Testing
     }
   }
 
+  /// As in the residual stream of a Transformer, whose other products read the sum in bfloat16 again.
+  @Test func productsInBFloat16AreStoredUnroundedIntoAFloat32Stream() {
+    Backends.with(backend) {
+      let w = numbers([48, 80], 3).cast(to: .bfloat16), bias = numbers([48], 5)
+      let x = numbers([2, 7, 80], 4).cast(to: .bfloat16), stream = numbers([2, 7, 48], 6)
+      evaluate([w, bias, x, stream])
+      func sums() -> [Tensor] {
+        let y = (matmul(x, w.mT) + bias.cast(to: .bfloat16)).cast(to: .float32) + stream
+        return [y, square(y.cast(to: .bfloat16))]
+      }
+      let plan = Evaluator.shared.plan(for: sums(), backend: backend)
+      #expect(plan.steps.count == 2, "\(plan)")
+      let expected = matmul(x.cast(to: .float32), w.cast(to: .float32).mT) + bias + stream
+      let fused = sums(), plain = sums()
+      Evaluator.shared.evaluate(plain, backend: backend, without: .epilogues)
+      for (index, b) in expected.floats().enumerated() {
+        #expect(abs(fused[0].floats()[index] - b) <= 1e-4 * max(1, abs(b)))
+        #expect(abs(plain[0].floats()[index] - b) <= 0.05 * max(1, abs(b)))
+      }
+    }
+  }
+
   /// Products in bfloat16 with a weight as it lies, transposed, and a part of it; with what may follow them.
   @Test func weightsArePackedUntilTheyChange() {
     Backends.with(backend) {

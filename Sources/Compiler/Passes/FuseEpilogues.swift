@@ -1,6 +1,7 @@
 import KalsaeTensors
 
-/// Lets products and convolutions add the bias, apply the activation and add the residual that follow them.
+/// Lets products and convolutions add the bias, apply the activation and add the residual that follow them. A product in
+/// bfloat16 whose result goes on in float32, as in a residual stream, is not rounded in between.
 package func fuseEpilogues(_ graph: Graph) -> Graph {
   var result = graph
   let users = graph.users(), producers = graph.producers(), wanted = Set(graph.outputs)
@@ -23,7 +24,8 @@ package func fuseEpilogues(_ graph: Graph) -> Graph {
     while users[value].count == 1, !wanted.contains(value), replaced[users[value][0]] == nil {
       let reader = users[value][0], step = graph.instructions[reader]
       let output = graph.specs[step.outputs[0]]
-      guard output.dtype == graph.specs[value].dtype, output.shape.rank > 0, output.shape[-1] == channels,
+      guard output.dtype == graph.specs[value].dtype || step.op is Cast, output.shape.rank > 0,
+        output.shape[-1] == channels,
         output.shape.count == graph.specs[value].shape.count,
         product.absorb(step, reading: value, graph.specs, unrounded)
       else { break }
@@ -50,6 +52,8 @@ private struct Product {
   var bias: Int?
   var activation: Epilogue?
   var residual: Int?
+  /// Whether the result is stored in float32.
+  var isWidened = false
 
   init?(_ instruction: Graph.Instruction) {
     guard instruction.op is MatMul || instruction.op is Convolution else { return nil }
@@ -61,6 +65,13 @@ private struct Product {
     _ step: Graph.Instruction, reading value: Int, _ specs: [Spec], _ unrounded: (Int) -> Int
   ) -> Bool {
     if step.op is Reshape { return true }
+    if let cast = step.op as? Cast {
+      guard instruction.op is MatMul, cast.dtype == .float32, specs[value].dtype == .bfloat16 else {
+        return false
+      }
+      isWidened = true
+      return true
+    }
     if let add = step.op as? Binary, add.kind == .add, step.inputs[0] != step.inputs[1] {
       let other = step.inputs[0] == value ? step.inputs[1] : step.inputs[0]
       let shape = specs[other].shape, channels = specs[value].shape[-1]
@@ -94,7 +105,7 @@ private struct Product {
     if let residual { inputs.append(reshaped(residual, own.shape)) }
     var output = value
     if own.shape != final.shape {
-      output = graph.addValue(own)
+      output = graph.addValue(Spec(own.shape, final.dtype))
       after.append(.init(op: Reshape(shape: final.shape), inputs: [output], outputs: [value]))
     }
     let op: any Op
@@ -105,7 +116,8 @@ private struct Product {
         hasResidual: residual != nil)
     case let product as MatMul:
       op = FusedMatMul(
-        result: product.result, hasBias: bias != nil, activation: activation, hasResidual: residual != nil)
+        result: isWidened ? .float32 : product.result, hasBias: bias != nil, activation: activation,
+        hasResidual: residual != nil)
     default: fatalError("\(instruction.op) is no product")
     }
     return before + [.init(op: op, inputs: inputs, outputs: [output])] + after
