@@ -50,9 +50,7 @@ struct TrainClassifier: ParsableCommand {
   @Flag(inversion: .prefixedNo, help: "Mirror pictures at random.") var flip: Bool?
   @Option(help: "Move pictures at random by up to this many pixels each way.") var shift: Int?
   @Option(help: "Label smoothing.") var labelSmoothing: Double?
-  @Option(help: "AdamW's weight decay of matrices.") var weightDecay: Double?
-  @Option(help: "Where the learning rate ends, as a fraction of its peak.") var finalLearningRate: Double?
-  @Option(help: "Steps between tests.") var evaluateEvery: Int?
+  @OptionGroup var evaluation: EvaluationArguments
   @OptionGroup var outputOptions: OutputOptions
 
   func validate() throws {
@@ -108,9 +106,7 @@ struct TrainClassifier: ParsableCommand {
     set(\.flip, flip)
     set(\.shift, shift)
     set(\.labelSmoothing, labelSmoothing)
-    set(\.weightDecay, weightDecay)
-    set(\.finalLearningRate, finalLearningRate)
-    set(\.evaluateEvery, evaluateEvery)
+    evaluation.apply(to: &c)
     if let dropout = training.dropout { c.model.setDropout(dropout) }
     return c
   }

@@ -13,7 +13,7 @@ struct TrainLanguageModel: ParsableCommand {
         kalsae train language-model --text shakespeare.txt --output runs/shakespeare
         kalsae generate runs/shakespeare --prompt "ROMEO:"
 
-      \(defaults(LanguageModelConfiguration.self, ", context \(standard.contextLength), validation fraction \(standard.validationFraction), a validation every \(standard.evaluateEvery) steps, weight decay \(standard.weightDecay), beta2 \(standard.beta2)"))
+      \(defaults(LanguageModelConfiguration.self, ", context \(standard.contextLength), validation fraction \(standard.validationFraction), \(evaluationDefaults(standard))"))
       """)
   private static let standard = LanguageModelConfiguration()
 
@@ -25,9 +25,7 @@ struct TrainLanguageModel: ParsableCommand {
   @Option(help: "char, or a tokenizer's file or folder.") var tokenizer: String?
   @Option(help: "The last part of the text, held out; 0: none.") var validationFraction: Double?
   @Option(help: "Tokens that the model sees at once.") var contextLength: Int?
-  @Option(help: "Steps between validations.") var evaluateEvery: Int?
-  @Option(help: "AdamW's weight decay.") var weightDecay: Double?
-  @Option(help: "Adam's decay of the squared gradient's mean.") var beta2: Double?
+  @OptionGroup var evaluation: EvaluationArguments
   @OptionGroup var outputOptions: OutputOptions
 
   func validate() throws {
@@ -52,9 +50,7 @@ struct TrainLanguageModel: ParsableCommand {
     set(\.tokenizer, tokenizer)
     set(\.validationFraction, validationFraction)
     set(\.contextLength, contextLength)
-    set(\.evaluateEvery, evaluateEvery)
-    set(\.weightDecay, weightDecay)
-    set(\.beta2, beta2)
+    evaluation.apply(to: &c)
     if let dropout = training.dropout {
       c.model?.resid_pdrop = dropout
       c.model?.embd_pdrop = dropout

@@ -17,7 +17,7 @@ struct TrainMaskedLanguageModel: ParsableCommand {
         kalsae train masked-language-model --text reviews.tsv --tokenizer tokenizer.json --output runs/reviews
         kalsae fill-mask runs/reviews "What a [MASK] film!"
 
-      \(defaults(MaskedLanguageModelConfiguration.self, ", context \(standard.contextLength), mask probability \(standard.maskProbability), validation fraction \(standard.validationFraction), a validation every \(standard.evaluateEvery) steps, weight decay \(standard.weightDecay), beta2 \(standard.beta2); 4 layers of 256 features, 4 heads"))
+      \(defaults(MaskedLanguageModelConfiguration.self, ", context \(standard.contextLength), mask probability \(standard.maskProbability), validation fraction \(standard.validationFraction), \(evaluationDefaults(standard)); 4 layers of 256 features, 4 heads"))
       """)
   private static let standard = MaskedLanguageModelConfiguration()
 
@@ -35,9 +35,7 @@ struct TrainMaskedLanguageModel: ParsableCommand {
     help: "The last part of the lines (of the documents with --next-sentence), held out; 0: none.")
   var validationFraction: Double?
   @Option(help: "Tokens that the model sees at once; longer texts are cut.") var contextLength: Int?
-  @Option(help: "Steps between validations.") var evaluateEvery: Int?
-  @Option(help: "AdamW's weight decay.") var weightDecay: Double?
-  @Option(help: "Adam's decay of the squared gradient's mean.") var beta2: Double?
+  @OptionGroup var evaluation: EvaluationArguments
   @OptionGroup var outputOptions: OutputOptions
 
   func validate() throws {
@@ -74,9 +72,7 @@ struct TrainMaskedLanguageModel: ParsableCommand {
     set(\.maskProbability, maskProbability)
     set(\.validationFraction, validationFraction)
     set(\.contextLength, contextLength)
-    set(\.evaluateEvery, evaluateEvery)
-    set(\.weightDecay, weightDecay)
-    set(\.beta2, beta2)
+    evaluation.apply(to: &c)
     if let dropout = training.dropout {
       c.model?.hidden_dropout_prob = dropout
       // Inside attention there is at most as much.

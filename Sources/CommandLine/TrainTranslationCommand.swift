@@ -15,7 +15,7 @@ struct TrainTranslation: ParsableCommand {
           --validation-source val.de --validation-target val.en --output runs/german-english
         kalsae translate runs/german-english "Zwei Hunde spielen im Schnee."
 
-      \(defaults(TranslationConfiguration.self, ", a vocabulary of \(standard.vocabularySize), at most \(standard.maximumLength) tokens a side, label smoothing \(standard.labelSmoothing), schedule \(standard.schedule.rawValue), weight decay \(standard.weightDecay), beta2 \(standard.beta2), a validation every \(standard.evaluateEvery) steps"))
+      \(defaults(TranslationConfiguration.self, ", a vocabulary of \(standard.vocabularySize), at most \(standard.maximumLength) tokens a side, label smoothing \(standard.labelSmoothing), schedule \(standard.schedule.rawValue), \(evaluationDefaults(standard))"))
       """)
   private static let standard = TranslationConfiguration()
 
@@ -33,9 +33,7 @@ struct TrainTranslation: ParsableCommand {
   @Option(help: "The share of probability that is spread over all words.") var labelSmoothing: Double?
   @Option(help: "How the learning rate falls after its warm-up.") var schedule:
     TranslationConfiguration.Schedule?
-  @Option(help: "Steps between validations.") var evaluateEvery: Int?
-  @Option(help: "AdamW's weight decay.") var weightDecay: Double?
-  @Option(help: "Adam's decay of the squared gradient's mean.") var beta2: Double?
+  @OptionGroup var evaluation: EvaluationArguments
   @OptionGroup var outputOptions: OutputOptions
 
   func validate() throws {
@@ -67,9 +65,7 @@ struct TrainTranslation: ParsableCommand {
     set(\.maximumLength, maximumLength)
     set(\.labelSmoothing, labelSmoothing)
     set(\.schedule, schedule)
-    set(\.evaluateEvery, evaluateEvery)
-    set(\.weightDecay, weightDecay)
-    set(\.beta2, beta2)
+    evaluation.apply(to: &c)
     if let dropout = training.dropout { c.model?.dropout = dropout }
     return c
   }

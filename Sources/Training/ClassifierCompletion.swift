@@ -112,14 +112,6 @@ extension ClassifierConfiguration {
       mean: try perChannel("image_mean", imageMean ?? standard.mean),
       deviation: try perChannel("image_std", imageStd ?? standard.deviation))
   }
-
-  var learningRateSchedule: LearningRate {
-    LearningRate(
-      peak: learningRate, warmup: warmup,
-      decay: .cosine(total: steps, minimum: learningRate * finalLearningRate))
-  }
-
-  func isTimeToTest(_ step: Int) -> Bool { step % evaluateEvery == 0 || step == steps }
 }
 
 extension ClassifierModel {

@@ -3,7 +3,7 @@ import KalsaeModels
 
 /// A run that trains a classifier of pictures or of texts; `model` has the keys of `ViTConfig`, `AlexNetConfig` or
 /// `BertConfig`, or is one of the names vit, alexnet and bert.
-public struct ClassifierConfiguration: TrainingConfiguration {
+public struct ClassifierConfiguration: EvaluatedConfiguration {
   public static let task = "classifier"
 
   /// Of pictures: what `DataSource` names. Of texts: a table with tabs.
@@ -30,15 +30,14 @@ public struct ClassifierConfiguration: TrainingConfiguration {
   /// The most tokens of a text; the rest is cut off.
   public var contextLength = 128
   public var labelSmoothing = 0.0
-  /// Steps between tests.
   public var evaluateEvery = 500
   public var steps = 5000
   public var batchSize = 128
   public var learningRate = 1e-3
   public var warmup = 200
-  /// Where the learning rate ends, as a fraction of its peak.
   public var finalLearningRate = 0.0
   public var weightDecay = 0.05
+  public var beta2 = 0.999
   public var precision = Precision.float32
   public var ema = 0.99
   public var gradientClip = 1.0
@@ -64,7 +63,7 @@ public struct ClassifierConfiguration: TrainingConfiguration {
 extension ClassifierConfiguration {
   public init(_ c: ConfigJSON, over standard: ClassifierConfiguration = .init()) throws(ConfigError) {
     self = standard
-    try readCommon(c)
+    try readEvaluated(c)
     data = try c("data", or: data)
     validationData = try c("validation_data", or: validationData)
     validationFraction = try c("validation_fraction", or: validationFraction)
@@ -83,15 +82,12 @@ extension ClassifierConfiguration {
     tokenizer = try c("tokenizer", or: tokenizer)
     contextLength = try c("context_length", or: contextLength)
     labelSmoothing = try c("label_smoothing", or: labelSmoothing)
-    evaluateEvery = try c("evaluate_every", or: evaluateEvery)
-    finalLearningRate = try c("final_learning_rate", or: finalLearningRate)
-    weightDecay = try c("weight_decay", or: weightDecay)
     try c.finish()
     if let problem { throw c.invalid(problem.key, problem.reason) }
   }
 
   public var json: JSONObject {
-    var object = commonJSON
+    var object = evaluatedJSON
     func list(_ values: [Double]?) -> JSON { values.map { .array($0.map { .double($0) }) } ?? .null }
     object["data"] = .string(data)
     object["validation_data"] = validationData.json
@@ -107,21 +103,15 @@ extension ClassifierConfiguration {
     object["tokenizer"] = tokenizer.json
     object["context_length"] = .integer(contextLength)
     object["label_smoothing"] = .double(labelSmoothing)
-    object["evaluate_every"] = .integer(evaluateEvery)
-    object["final_learning_rate"] = .double(finalLearningRate)
-    object["weight_decay"] = .double(weightDecay)
     return object
   }
 
   public var problem: (key: String, reason: String)? {
-    if let commonProblem { return commonProblem }
+    if let evaluatedProblem { return evaluatedProblem }
     if let trainExamples, trainExamples < 1 {
       return ("train_examples", "must be at least 1, not \(trainExamples)")
     }
-    for (key, value) in [("context_length", contextLength), ("evaluate_every", evaluateEvery)] where value < 1
-    {
-      return (key, "must be at least 1, not \(value)")
-    }
+    if contextLength < 1 { return ("context_length", "must be at least 1, not \(contextLength)") }
     if let imageSize, !(8...4096).contains(imageSize) {
       return ("image_size", "must be from 8 to 4096 pixels, not \(imageSize)")
     }
@@ -130,10 +120,6 @@ extension ClassifierConfiguration {
     where !(0..<1).contains(value) {
       return (key, "must be in [0, 1), not \(value)")
     }
-    if !(0...1).contains(finalLearningRate) {
-      return ("final_learning_rate", "is a fraction of the peak, in [0, 1], not \(finalLearningRate)")
-    }
-    if !(weightDecay >= 0) { return ("weight_decay", "must not be negative, but is \(weightDecay)") }
     if let imageStd, imageStd.contains(where: { !($0 > 0) }) { return ("image_std", "must be positive") }
     return nil
   }

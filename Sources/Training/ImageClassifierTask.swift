@@ -58,10 +58,10 @@ public struct ImageClassifierTask: TrainingTask {
   }
 
   public func makeOptimizer(_ contents: ModuleContents) -> any Optimizer {
-    AdamW(contents, weightDecay: configuration.weightDecay)
+    AdamW(contents, beta2: configuration.beta2, weightDecay: configuration.weightDecay)
   }
 
-  public var learningRate: LearningRate { configuration.learningRateSchedule }
+  public var learningRate: LearningRate { configuration.cosineLearningRate }
 
   public func makeLoader(
     at position: LoaderPosition
@@ -88,7 +88,7 @@ public struct ImageClassifierTask: TrainingTask {
   public func inspect(
     _ model: ImageClassifier, step: Int, run: RunFolder, log: RunLog, shouldStop: () -> Bool
   ) throws -> [(name: String, value: Double)] {
-    guard let test, configuration.isTimeToTest(step) else { return [] }
+    guard let test, configuration.isTimeToEvaluate(step) else { return [] }
     return try Autocast.with(configuration.precision.autocast) {
       try model.score(on: test, processor, classes: classNames.count, shouldStop: shouldStop)?.measured ?? []
     }

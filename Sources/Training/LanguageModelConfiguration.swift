@@ -2,7 +2,7 @@ import KalsaeCheckpoints
 import KalsaeModels
 
 /// A run that trains a causal language model on text; `model` has the keys of `GPT2Config`.
-public struct LanguageModelConfiguration: TrainingConfiguration {
+public struct LanguageModelConfiguration: EvaluatedConfiguration {
   public static let task = "language-model"
 
   /// The text files, one after the other.
@@ -13,16 +13,13 @@ public struct LanguageModelConfiguration: TrainingConfiguration {
   public var validationFraction = 0.1
   /// Tokens that the model sees at once.
   public var contextLength = 128
-  /// Steps between validations.
   public var evaluateEvery = 250
   public var steps = 2000
   public var batchSize = 32
   public var learningRate = 2e-3
   public var warmup = 100
-  /// Where the learning rate ends, as a fraction of its peak.
   public var finalLearningRate = 0.1
   public var weightDecay = 0.01
-  /// Adam's decay of the squared gradient's mean.
   public var beta2 = 0.99
   public var precision = Precision.float32
   public var ema = 0.99
@@ -50,46 +47,32 @@ public struct LanguageModelConfiguration: TrainingConfiguration {
 extension LanguageModelConfiguration {
   public init(_ c: ConfigJSON, over standard: LanguageModelConfiguration = .init()) throws(ConfigError) {
     self = standard
-    try readCommon(c)
+    try readEvaluated(c)
     text = try c("text", or: text)
     tokenizer = try c("tokenizer", or: tokenizer)
     validationFraction = try c("validation_fraction", or: validationFraction)
     contextLength = try c("context_length", or: contextLength)
-    evaluateEvery = try c("evaluate_every", or: evaluateEvery)
-    finalLearningRate = try c("final_learning_rate", or: finalLearningRate)
-    weightDecay = try c("weight_decay", or: weightDecay)
-    beta2 = try c("beta2", or: beta2)
     if let nested = try c.nested("model") { model = try GPT2Config(nested) }
     try c.finish()
     if let problem { throw c.invalid(problem.key, problem.reason) }
   }
 
   public var json: JSONObject {
-    var object = commonJSON
+    var object = evaluatedJSON
     object["text"] = .array(text.map { .string($0) })
     object["tokenizer"] = .string(tokenizer)
     object["validation_fraction"] = .double(validationFraction)
     object["context_length"] = .integer(contextLength)
-    object["evaluate_every"] = .integer(evaluateEvery)
-    object["final_learning_rate"] = .double(finalLearningRate)
-    object["weight_decay"] = .double(weightDecay)
-    object["beta2"] = .double(beta2)
     if let model { object["model"] = .object(model.json) }
     return object
   }
 
   public var problem: (key: String, reason: String)? {
-    if let commonProblem { return commonProblem }
+    if let evaluatedProblem { return evaluatedProblem }
     if contextLength < 1 { return ("context_length", "must be at least 1, not \(contextLength)") }
-    if evaluateEvery < 1 { return ("evaluate_every", "must be at least 1, not \(evaluateEvery)") }
     if !(0..<1).contains(validationFraction) {
       return ("validation_fraction", "must be in [0, 1), not \(validationFraction)")
     }
-    if !(0...1).contains(finalLearningRate) {
-      return ("final_learning_rate", "is a fraction of the peak, in [0, 1], not \(finalLearningRate)")
-    }
-    if !(weightDecay >= 0) { return ("weight_decay", "must not be negative, but is \(weightDecay)") }
-    if !(0..<1).contains(beta2) { return ("beta2", "must be in [0, 1), not \(beta2)") }
     guard let model else { return nil }
     if model.n_positions < contextLength {
       return ("context_length", "is \(contextLength), but model.n_positions is \(model.n_positions)")

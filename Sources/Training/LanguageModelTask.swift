@@ -61,12 +61,7 @@ public struct LanguageModelTask: TrainingTask {
     AdamW(contents, beta2: configuration.beta2, weightDecay: configuration.weightDecay)
   }
 
-  public var learningRate: LearningRate {
-    let peak = configuration.learningRate
-    return LearningRate(
-      peak: peak, warmup: configuration.warmup,
-      decay: .cosine(total: configuration.steps, minimum: peak * configuration.finalLearningRate))
-  }
+  public var learningRate: LearningRate { configuration.cosineLearningRate }
 
   public func makeLoader(
     at position: LoaderPosition
@@ -102,7 +97,7 @@ public struct LanguageModelTask: TrainingTask {
   public func inspect(
     _ model: GPT2LMHeadModel, step: Int, run: RunFolder, log: RunLog, shouldStop: () -> Bool
   ) throws -> [(name: String, value: Double)] {
-    guard step % configuration.evaluateEvery == 0 || step == configuration.steps,
+    guard configuration.isTimeToEvaluate(step),
       let loss = try validationLoss(of: model, shouldStop: shouldStop)
     else { return [] }
     return [("validation_loss", loss), ("validation_perplexity", exp(loss))]

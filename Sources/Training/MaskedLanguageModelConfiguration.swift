@@ -2,7 +2,7 @@ import KalsaeCheckpoints
 import KalsaeModels
 
 /// A run that pre-trains an encoder on text; `model` has the keys of `BertConfig`.
-public struct MaskedLanguageModelConfiguration: TrainingConfiguration {
+public struct MaskedLanguageModelConfiguration: EvaluatedConfiguration {
   public static let task = "masked-language-model"
 
   /// The text files, as `Corpus` reads them.
@@ -19,16 +19,13 @@ public struct MaskedLanguageModelConfiguration: TrainingConfiguration {
   public var validationFraction = 0.05
   /// Tokens that the model sees at once, special ones included; longer texts are cut into several.
   public var contextLength = 128
-  /// Steps between validations.
   public var evaluateEvery = 500
   public var steps = 8000
   public var batchSize = 64
   public var learningRate = 1e-3
   public var warmup = 500
-  /// Where the learning rate ends, as a fraction of its peak.
   public var finalLearningRate = 0.05
   public var weightDecay = 0.01
-  /// Adam's decay of the squared gradient's mean.
   public var beta2 = 0.98
   public var precision = Precision.float32
   public var ema = 0.999
@@ -59,7 +56,7 @@ extension MaskedLanguageModelConfiguration {
   public init(_ c: ConfigJSON, over standard: MaskedLanguageModelConfiguration = .init()) throws(ConfigError)
   {
     self = standard
-    try readCommon(c)
+    try readEvaluated(c)
     text = try c("text", or: text)
     tokenizer = try c("tokenizer", or: tokenizer)
     nextSentence = try c("next_sentence", or: nextSentence)
@@ -67,17 +64,13 @@ extension MaskedLanguageModelConfiguration {
     maskProbability = try c("mask_probability", or: maskProbability)
     validationFraction = try c("validation_fraction", or: validationFraction)
     contextLength = try c("context_length", or: contextLength)
-    evaluateEvery = try c("evaluate_every", or: evaluateEvery)
-    finalLearningRate = try c("final_learning_rate", or: finalLearningRate)
-    weightDecay = try c("weight_decay", or: weightDecay)
-    beta2 = try c("beta2", or: beta2)
     if let nested = try c.nested("model") { model = try BertConfig(nested) }
     try c.finish()
     if let problem { throw c.invalid(problem.key, problem.reason) }
   }
 
   public var json: JSONObject {
-    var object = commonJSON
+    var object = evaluatedJSON
     object["text"] = .array(text.map { .string($0) })
     object["tokenizer"] = .string(tokenizer)
     object["next_sentence"] = .bool(nextSentence)
@@ -85,16 +78,12 @@ extension MaskedLanguageModelConfiguration {
     object["mask_probability"] = .double(maskProbability)
     object["validation_fraction"] = .double(validationFraction)
     object["context_length"] = .integer(contextLength)
-    object["evaluate_every"] = .integer(evaluateEvery)
-    object["final_learning_rate"] = .double(finalLearningRate)
-    object["weight_decay"] = .double(weightDecay)
-    object["beta2"] = .double(beta2)
     if let model { object["model"] = .object(model.json) }
     return object
   }
 
   public var problem: (key: String, reason: String)? {
-    if let commonProblem { return commonProblem }
+    if let evaluatedProblem { return evaluatedProblem }
     let shortest = nextSentence ? 5 : 3
     if contextLength < shortest {
       return (
@@ -102,7 +91,6 @@ extension MaskedLanguageModelConfiguration {
         "must be at least \(shortest), not \(contextLength): special tokens take \(shortest / 2 + 1)"
       )
     }
-    if evaluateEvery < 1 { return ("evaluate_every", "must be at least 1, not \(evaluateEvery)") }
     if !(0..<1).contains(validationFraction) {
       return ("validation_fraction", "must be in [0, 1), not \(validationFraction)")
     }
@@ -112,11 +100,6 @@ extension MaskedLanguageModelConfiguration {
     if packing, nextSentence {
       return ("packing", "has no meaning with next_sentence, whose pairs fill the context already")
     }
-    if !(0...1).contains(finalLearningRate) {
-      return ("final_learning_rate", "is a fraction of the peak, in [0, 1], not \(finalLearningRate)")
-    }
-    if !(weightDecay >= 0) { return ("weight_decay", "must not be negative, but is \(weightDecay)") }
-    if !(0..<1).contains(beta2) { return ("beta2", "must be in [0, 1), not \(beta2)") }
     guard let model else { return nil }
     if model.max_position_embeddings < contextLength {
       return (

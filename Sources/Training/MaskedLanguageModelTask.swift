@@ -87,12 +87,7 @@ public struct MaskedLanguageModelTask: TrainingTask {
     AdamW(contents, beta2: configuration.beta2, weightDecay: configuration.weightDecay)
   }
 
-  public var learningRate: LearningRate {
-    let peak = configuration.learningRate
-    return LearningRate(
-      peak: peak, warmup: configuration.warmup,
-      decay: .cosine(total: configuration.steps, minimum: peak * configuration.finalLearningRate))
-  }
+  public var learningRate: LearningRate { configuration.cosineLearningRate }
 
   public func makeLoader(
     at position: LoaderPosition
@@ -142,7 +137,7 @@ public struct MaskedLanguageModelTask: TrainingTask {
   public func inspect(
     _ model: BertPreTrainingModel, step: Int, run: RunFolder, log: RunLog, shouldStop: () -> Bool
   ) throws -> [(name: String, value: Double)] {
-    guard step % configuration.evaluateEvery == 0 || step == configuration.steps else { return [] }
+    guard configuration.isTimeToEvaluate(step) else { return [] }
     return try validate(model, shouldStop: shouldStop) ?? []
   }
 

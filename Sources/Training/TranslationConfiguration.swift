@@ -3,7 +3,7 @@ import KalsaeModels
 import KalsaeNeural
 
 /// A run that trains a translator on pairs of sentences; `model` has the keys of `TransformerConfig`.
-public struct TranslationConfiguration: TrainingConfiguration {
+public struct TranslationConfiguration: EvaluatedConfiguration {
   public static let task = "translation"
 
   /// How the learning rate falls after its warm-up.
@@ -25,12 +25,9 @@ public struct TranslationConfiguration: TrainingConfiguration {
   public var maximumLength = 128
   public var labelSmoothing = 0.1
   public var schedule = Schedule.inverseSquareRoot
-  /// Where a cosine ends, as a fraction of the peak.
   public var finalLearningRate = 0.02
   public var weightDecay = 0.0
-  /// Adam's decay of the squared gradient's mean.
   public var beta2 = 0.98
-  /// Steps between validations.
   public var evaluateEvery = 500
   public var steps = 8000
   /// Pairs.
@@ -64,7 +61,7 @@ public struct TranslationConfiguration: TrainingConfiguration {
 extension TranslationConfiguration {
   public init(_ c: ConfigJSON, over standard: TranslationConfiguration = .init()) throws(ConfigError) {
     self = standard
-    try readCommon(c)
+    try readEvaluated(c)
     source = try c("source", or: source)
     target = try c("target", or: target)
     validationSource = try c("validation_source", or: validationSource)
@@ -74,17 +71,13 @@ extension TranslationConfiguration {
     maximumLength = try c("maximum_length", or: maximumLength)
     labelSmoothing = try c("label_smoothing", or: labelSmoothing)
     schedule = try c.option("schedule", or: schedule)
-    finalLearningRate = try c("final_learning_rate", or: finalLearningRate)
-    weightDecay = try c("weight_decay", or: weightDecay)
-    beta2 = try c("beta2", or: beta2)
-    evaluateEvery = try c("evaluate_every", or: evaluateEvery)
     if let nested = try c.nested("model") { model = try TransformerConfig(nested) }
     try c.finish()
     if let problem { throw c.invalid(problem.key, problem.reason) }
   }
 
   public var json: JSONObject {
-    var object = commonJSON
+    var object = evaluatedJSON
     object["source"] = .string(source)
     object["target"] = .string(target)
     object["validation_source"] = validationSource.json
@@ -94,16 +87,12 @@ extension TranslationConfiguration {
     object["maximum_length"] = .integer(maximumLength)
     object["label_smoothing"] = .double(labelSmoothing)
     object["schedule"] = .string(schedule.rawValue)
-    object["final_learning_rate"] = .double(finalLearningRate)
-    object["weight_decay"] = .double(weightDecay)
-    object["beta2"] = .double(beta2)
-    object["evaluate_every"] = .integer(evaluateEvery)
     if let model { object["model"] = .object(model.json) }
     return object
   }
 
   public var problem: (key: String, reason: String)? {
-    if let commonProblem { return commonProblem }
+    if let evaluatedProblem { return evaluatedProblem }
     if (validationSource == nil) != (validationTarget == nil) {
       return (
         validationSource == nil ? "validation_source" : "validation_target",
@@ -114,15 +103,9 @@ extension TranslationConfiguration {
       return ("vocabulary_size", "must be at least 300 (256 bytes and some words), not \(vocabularySize)")
     }
     if maximumLength < 2 { return ("maximum_length", "must be at least 2, not \(maximumLength)") }
-    if evaluateEvery < 1 { return ("evaluate_every", "must be at least 1, not \(evaluateEvery)") }
     if !(0..<1).contains(labelSmoothing) {
       return ("label_smoothing", "must be in [0, 1), not \(labelSmoothing)")
     }
-    if !(0...1).contains(finalLearningRate) {
-      return ("final_learning_rate", "is a fraction of the peak, in [0, 1], not \(finalLearningRate)")
-    }
-    if !(weightDecay >= 0) { return ("weight_decay", "must not be negative, but is \(weightDecay)") }
-    if !(0..<1).contains(beta2) { return ("beta2", "must be in [0, 1), not \(beta2)") }
     guard let model else { return nil }
     if model.max_position_embeddings < maximumLength {
       return (

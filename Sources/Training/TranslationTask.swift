@@ -111,12 +111,10 @@ public struct TranslationTask: TrainingTask {
   }
 
   public var learningRate: LearningRate {
-    let peak = configuration.learningRate
-    return LearningRate(
-      peak: peak, warmup: configuration.warmup,
-      decay: configuration.schedule == .cosine
-        ? .cosine(total: configuration.steps, minimum: peak * configuration.finalLearningRate)
-        : .inverseSquareRoot)
+    configuration.schedule == .cosine
+      ? configuration.cosineLearningRate
+      : LearningRate(
+        peak: configuration.learningRate, warmup: configuration.warmup, decay: .inverseSquareRoot)
   }
 
   public func makeLoader(
@@ -155,7 +153,7 @@ public struct TranslationTask: TrainingTask {
   public func inspect(
     _ model: TransformerForTranslation, step: Int, run: RunFolder, log: RunLog, shouldStop: () -> Bool
   ) throws -> [(name: String, value: Double)] {
-    guard let validation, step % configuration.evaluateEvery == 0 || step == configuration.steps else {
+    guard let validation, configuration.isTimeToEvaluate(step) else {
       return []
     }
     var perplexity = Perplexity()
