@@ -1,10 +1,10 @@
 // A small GPT learns a text, character by character, and writes some of its own: `swift run -c release TrainGPT`.
-// A text file as first argument; a nursery rhyme when absent. Steps as second argument; 300 when absent.
+// A text file as first argument; a nursery rhyme when absent. Steps as second argument; 200 when absent.
 import Kalsae
 
 let arguments = CommandLine.arguments.dropFirst()
 let text = try arguments.first.map { try TextFile.read($0) } ?? theHouseThatJackBuilt
-let steps = arguments.dropFirst().first.flatMap { Int($0) } ?? 300
+let steps = arguments.dropFirst().first.flatMap { Int($0) } ?? 200
 
 // Every character is a token, and the last tenth of the tokens is held out.
 let tokenizer = Tokenizer.characters(of: text)
@@ -14,13 +14,13 @@ let (training, validation) = try stream.split(validationFraction: 0.1)
 var config = GPT2Config()
 config.vocab_size = tokenizer.vocabularySize
 config.n_positions = 64  // tokens that the model sees at once
-(config.n_layer, config.n_head, config.n_embd) = (3, 4, 96)
+(config.n_layer, config.n_head, config.n_embd) = (2, 4, 64)
 (config.resid_pdrop, config.embd_pdrop, config.attn_pdrop) = (0, 0, 0)
 
 let model = Initialization.with(seed: 0) { GPT2LMHeadModel(config) }
 let contents = model.contents  // every parameter, found by reflection and named as in checkpoints
 let optimizer = AdamW(contents, beta2: 0.99)
-let rate = LearningRate(peak: 3e-3, warmup: 20, decay: .cosine(total: steps, minimum: 3e-4))
+let rate = LearningRate(peak: 5e-3, warmup: 20, decay: .cosine(total: steps, minimum: 5e-4))
 
 /// The mean of -log p(next token | tokens before it), in nats.
 func nextTokenLoss(_ batch: LanguageModelBatch) -> Tensor {

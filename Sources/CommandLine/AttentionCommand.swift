@@ -1,4 +1,5 @@
 import ArgumentParser
+import Foundation
 import Kalsae
 import KalsaeInspection
 import KalsaeRuntime
@@ -46,7 +47,8 @@ struct AttentionCommand: ParsableCommand {
       let record = try Autocast.with((compute.precision ?? .float32).autocast) {
         try model.attention(to: input, target: target).choosing(layer: layer, head: head)
       }
-      try output.write(record, title: input)
+      let title = record.picture == nil ? input : URL(fileURLWithPath: input).lastPathComponent
+      try output.write(record, title: title)
       Console.result(self.output)
     }
   }

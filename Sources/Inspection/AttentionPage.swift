@@ -43,12 +43,15 @@ struct AttentionPage {
     return object
   }
 
-  /// The levels of a layer's maps, (heads, T, S), as base64.
+  /// The levels of a layer's maps, (heads, T, S), as base64, and the largest probability of each head.
   private func entry(_ layer: AttentionRecord.Layer) -> JSONObject {
-    let levels = layer.maps.floats().map(attentionLevel)
+    let maps = layer.maps.floats(), size = maps.count / layer.heads.count
+    let heads = layer.heads.indices.map { attentionLevels(maps[$0 * size..<($0 + 1) * size]) }
+    let levels = heads.flatMap(\.levels)
     return [
       "name": .string(layer.name), "queries": .string(layer.queries), "keys": .string(layer.keys),
       "heads": .array(layer.heads.map { .integer($0) }),
+      "largest": .array(heads.map { JSON($0.largest) }),
       "levels": .string(Data(levels).base64EncodedString()),
     ]
   }

@@ -16,7 +16,7 @@ enum AttentionPageTemplate {
     @media (prefers-color-scheme: dark) {
       :root {
         --page: #161618; --card: #1f1f22; --ink: #ececee; --quiet: #a0a0a8; --line: #38383d;
-        --heat: 64, 196, 170; --mark: #fb923c;
+        --heat: 20, 125, 112; --mark: #fb923c;
       }
     }
     * { box-sizing: border-box; }
@@ -78,7 +78,8 @@ enum AttentionPageTemplate {
     <p id="says" aria-live="polite"></p>
     </section>
     <section><h2>The map</h2>
-    <p>A row is the token that attends, a column the token attended to; bright is much.</p>
+    <p>A row is the token that attends, a column the token attended to; the brightest colour is the
+    largest share of the head.</p>
     <div class="scroll"><canvas id="map"></canvas></div></section>
     </div>
     </main>
@@ -105,18 +106,18 @@ enum AttentionPageTemplate {
       layer.rows = data.tokens[layer.queries].length;
       layer.columns = data.tokens[layer.keys].length;
     }
-    // A level is the root of the probability.
-    function level(layer, head, row, column) {
-      return layer.levels[(head * layer.rows + row) * layer.columns + column];
+    // A level is the root of the probability's share of the head's largest.
+    function probability(layer, head, row, column) {
+      const level = layer.levels[(head * layer.rows + row) * layer.columns + column];
+      return layer.largest[head] * (level / 255) ** 2;
     }
-    const probability = level => (level / 255) ** 2;
 
     // What is looked at: a head, and a token of the queries ("to") or of the keys ("from").
     const view = { layer: 0, head: 0, direction: "to", token: 0, kept: 0 };
     const layer = () => data.layers[view.layer];
     const isTo = () => view.direction === "to";
     const attention = other => isTo()
-      ? level(layer(), view.head, view.token, other) : level(layer(), view.head, other, view.token);
+      ? probability(layer(), view.head, view.token, other) : probability(layer(), view.head, other, view.token);
 
     // Arrow keys walk through a list of buttons, of which only one is a tab stop.
     function walk(list, width) {
@@ -218,12 +219,15 @@ enum AttentionPageTemplate {
       }
     }
 
+    // In a decoder the first token sees only itself, and the last sees all.
+    const firstToken = () => isTo() && probability(layer(), 0, 0, 0) > 0.99 ? layer().rows - 1 : 0;
+
     function choose(l, h) {
       const changed = rows.length === 0 || layer().queries !== data.layers[l].queries
         || layer().keys !== data.layers[l].keys;
       [view.layer, view.head] = [l, h];
       if (changed) {
-        [view.token, view.kept] = [0, 0];
+        view.token = view.kept = firstToken();
         makeRows();
       }
       element("chosen").textContent = `${layer().name}, head ${layer().heads[h]}`;
@@ -234,21 +238,25 @@ enum AttentionPageTemplate {
 
     function shade() {
       const other = isTo() ? layer().keys : layer().queries, own = isTo() ? layer().queries : layer().keys;
+      const names = data.tokens[other], shares = names.map((_, i) => attention(i));
+      const largest = Math.max(...shares, 1e-9);
       for (const { buttons, side } of rows) {
         const isOther = side === "both" || side !== view.direction;
         const isOwn = side === "both" || side === view.direction;
         buttons.forEach((button, i) => {
-          const share = isOther ? attention(i) / 255 : 0;
-          button.style.background = isOther ? `rgba(var(--heat), ${(0.85 * share).toFixed(3)})` : "";
-          button.title = isOther ? percent(share * share) : "";
+          // Tokens are shaded; of a picture, what is not attended to is darkened.
+          const share = isOther ? shares[i] / largest : 0;
+          button.style.background = !isOther ? "" : data.picture && i > 0
+            ? `rgba(0, 0, 0, ${(0.85 * (1 - share)).toFixed(3)})`
+            : `rgba(var(--heat), ${(0.85 * Math.sqrt(share)).toFixed(3)})`;
+          button.title = isOther ? percent(shares[i]) : "";
           button.setAttribute("aria-pressed", isOwn && i === view.token);
         });
       }
-      const names = data.tokens[other];
-      const best = names.map((text, i) => [attention(i), text]).sort((a, b) => b[0] - a[0]).slice(0, 4);
+      const best = names.map((text, i) => [shares[i], text]).sort((a, b) => b[0] - a[0]).slice(0, 4);
       element("says").textContent = `“${shown(data.tokens[own][view.token])}” `
         + (isTo() ? "attends to " : "is attended to by ")
-        + best.map(([l, text]) => `“${shown(text)}” ${percent(probability(l))}`).join(", ");
+        + best.map(([p, text]) => `“${shown(text)}” ${percent(p)}`).join(", ");
       drawMap();
     }
 
@@ -258,7 +266,9 @@ enum AttentionPageTemplate {
       const { rows: t, columns: s, queries, keys } = layer(), canvas = element("map");
       const ratio = window.devicePixelRatio || 1, width = canvas.parentElement.clientWidth || 600;
       const hasLabels = Math.max(t, s) <= 80;
-      edge = hasLabels ? 90 : 0;
+      const short = text => shown(text).length > 10 ? shown(text).slice(0, 9) + "…" : shown(text);
+      const longest = Math.max(...[...data.tokens[queries], ...data.tokens[keys]].map(text => short(text).length));
+      edge = hasLabels ? 12 + 8 * longest : 0;
       cell = Math.max(hasLabels ? 11 : 2, Math.min(36, Math.floor((width - edge) / s)));
       const [w, h] = [edge + cell * s, edge + cell * t];
       [canvas.width, canvas.height] = [w * ratio, h * ratio];
@@ -276,7 +286,6 @@ enum AttentionPageTemplate {
       context.fillStyle = style.color;
       context.font = `${Math.min(13, cell)}px ui-monospace, monospace`;
       context.textBaseline = "middle";
-      const short = text => shown(text).length > 10 ? shown(text).slice(0, 9) + "…" : shown(text);
       context.textAlign = "right";
       data.tokens[queries].forEach((text, i) => context.fillText(short(text), edge - 5, edge + cell * (i + 0.5)));
       context.textAlign = "left";
@@ -299,7 +308,7 @@ enum AttentionPageTemplate {
       const found = cellAt(event);
       if (!found) { event.target.title = ""; return; }
       const { row, column } = found;
-      const p = percent(probability(level(layer(), view.head, row, column)));
+      const p = percent(probability(layer(), view.head, row, column));
       event.target.title = `${shown(data.tokens[layer().queries][row])} → ${shown(data.tokens[layer().keys][column])}: ${p}`;
       const token = isTo() ? row : column;
       if (token !== view.token) { view.token = token; shade(); }
@@ -309,7 +318,7 @@ enum AttentionPageTemplate {
     for (const radio of document.getElementsByName("direction"))
       radio.addEventListener("change", () => {
         view.direction = radio.value;
-        [view.token, view.kept] = [0, 0];
+        view.token = view.kept = firstToken();
         shade();
       });
     window.addEventListener("resize", drawMap);

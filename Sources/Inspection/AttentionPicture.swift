@@ -3,7 +3,7 @@ import KalsaeRuntime
 import KalsaeTensors
 
 /// Maps as a picture: a row a layer, a column a head; in each map a row a query, a column a key, from the top left.
-/// The colour is that of the root of the probability, from dark (0) to yellow (1).
+/// The colour is that of the root of the probability, from dark (0) to yellow (the map's largest).
 struct AttentionPicture {
   /// Pixels that a map's longer side has at least; small maps are enlarged by whole numbers.
   var smallest = 96
@@ -42,8 +42,8 @@ struct AttentionPicture {
   private func draw(
     _ map: ArraySlice<Float>, columns: Int, scale: Int, left: Int, top: Int, on image: inout Image
   ) {
-    for (place, probability) in map.enumerated() {
-      let colour = Colormap.table[Int(attentionLevel(probability))]
+    for (place, level) in attentionLevels(map).levels.enumerated() {
+      let colour = Colormap.table[Int(level)]
       let (y, x) = (place / columns, place % columns)
       for row in 0..<scale {
         var pixel = ((top + y * scale + row) * image.width + left + x * scale) * 3

@@ -16,7 +16,10 @@ enum Colormap {
   }
 }
 
-/// A probability as one of 256 levels, by its square root: small ones, of which maps are full, stay apart.
-func attentionLevel(_ probability: Float) -> UInt8 {
-  UInt8((255 * max(0, min(1, probability)).squareRoot()).rounded())
+/// The probabilities of one head's map as 256 levels, `255 sqrt(p / largest)`: small ones, of which maps are full, stay
+/// apart, and a head that spreads its attention is not all dark.
+func attentionLevels(_ map: some Collection<Float>) -> (levels: [UInt8], largest: Float) {
+  let largest = map.max() ?? 0
+  guard largest > 0 else { return ([UInt8](repeating: 0, count: map.count), 0) }
+  return (map.map { UInt8((255 * ($0 / largest).squareRoot()).rounded()) }, largest)
 }

@@ -73,6 +73,48 @@ extension CommandLineTests {
         ["attention", "run", "the sea", "--output", "maps.html", "--step", "3"], "no checkpoint of step 3")
     }
 
+    /// A classifier of pictures, and an encoder that fills in masks.
+    @Test func runsOfOtherTasks() throws {
+      for name in ["dark", "bright"] {
+        for number in 0..<4 {
+          try place.write(
+            Image(width: 8, height: 8, channels: 1, filledWith: name == "dark" ? 20 : 200).pngBytes(),
+            "pictures/\(name)/\(number).png")
+        }
+      }
+      try place.write(
+        """
+        {"data": "pictures", "steps": 2, "batch_size": 2, "validation_fraction": 0, "threads": 1, "precision": "float32",
+         "model": {"model_type": "vit", "image_size": 8, "patch_size": 4, "num_channels": 1, "hidden_size": 16,
+          "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}}
+        """, "vit.json")
+      try place.write(String(repeating: "a swift flies over the sea\n", count: 20), "text.txt")
+      try TokenizerTrainer(vocabularySize: 60).train(.wordPiece, texts: [place.text("text.txt")]).save(
+        to: place("tokenizer.json"))
+      try place.write(
+        """
+        {"steps": 2, "batch_size": 2, "context_length": 16, "threads": 1, "precision": "float32",
+         "model": {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32,
+          "max_position_embeddings": 16}}
+        """, "bert.json")
+      for (task, arguments, input, shape) in [
+        ("classifier", ["--config", "vit.json"], "pictures/dark/0.png", [2, 5, 5]),
+        (
+          "masked-language-model",
+          ["--config", "bert.json", "--text", "text.txt", "--tokenizer", "tokenizer.json"],
+          "a [MASK] flies", [2, 5, 5]
+        ),
+      ] {
+        let trained = try Kalsae(place, ["train", task, "-o", task, "--quiet"] + arguments).wait()
+        #expect(trained.status == 0, "\(trained.errors)")
+        let result = try place.kalsae("attention", task, input, "-o", "maps.safetensors")
+        #expect(result.status == 0, "\(task): \(result.errors)")
+        let file = try SafetensorsFile(path: place("maps.safetensors"))
+        #expect(file.names.count == 2)
+        for name in file.names { #expect(file[name]?.shape == shape, "\(task): \(name)") }
+      }
+    }
+
     @Test func whatCannotWorkIsOneClearLine() throws {
       func refusal(_ arguments: String..., words: String..., from location: SourceLocation = #_sourceLocation)
         throws

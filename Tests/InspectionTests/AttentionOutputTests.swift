@@ -113,11 +113,15 @@ import Testing
         throw CocoaError(.propertyListReadCorrupt)
       }
       #expect(object["name"] == .string(layer.name))
+      guard let peaks = object["largest"].flatMap([Double].init) else {
+        throw CocoaError(.propertyListReadCorrupt)
+      }
       let levels = [UInt8](try #require(Data(base64Encoded: text)))
       let expected = layer.maps.floats()
       try #require(levels.count == expected.count)
-      for (level, p) in zip(levels, expected) {
-        let shown = Float(level) * Float(level) / 65025
+      let size = expected.count / layer.heads.count
+      for (place, p) in expected.enumerated() {
+        let shown = Float(peaks[place / size]) * pow(Float(levels[place]) / 255, 2)
         #expect(abs(shown - p) < 0.005, "\(shown), \(p)")
       }
     }

@@ -110,6 +110,14 @@ import Testing
     let maps = AttentionMaps.recording { model(Tensor(source, [1, 4]), Tensor(target, [1, 6])) }.maps
     for (layer, map) in zip(record.layers, maps) { #expect(layer.maps.floats() == map.floats()) }
     #expect(try record.choosing(layer: 0).layers.count == 3)
+    // The same from a folder.
+    let folder = FileManager.default.temporaryDirectory.path + "/kalsae-attention-" + UUID().uuidString
+    try FileManager.default.copyItem(atPath: fixture("translation"), toPath: folder)
+    defer { try? FileManager.default.removeItem(atPath: folder) }
+    try tokenizer.save(to: folder + "/tokenizer.json")
+    let opened = try AttentionModel(runOrModel: folder).attention(to: "cde", target: "fghij")
+    #expect(opened.tokens == record.tokens)
+    #expect(opened.layers.map { $0.maps.floats() } == record.layers.map { $0.maps.floats() })
     // Its own translation, when none is given.
     let own = try translator.translate("cde")
     try #require(!own.isEmpty)
