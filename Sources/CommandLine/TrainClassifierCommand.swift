@@ -96,13 +96,14 @@ struct TrainClassifier: ParsableCommand {
       c.model = ClassifierModel(kind)
     }
     set(\.data, data)
-    set(\.validationData, validationData)
+    // These have no value of their own: what is not given must not take one away.
+    if let validationData { c.validationData = validationData }
+    if let trainExamples { c.trainExamples = trainExamples }
+    if let from { c.from = from }
+    if let tokenizer { c.tokenizer = tokenizer }
+    if let imageSize { c.imageSize = imageSize }
     set(\.validationFraction, validationFraction)
-    set(\.trainExamples, trainExamples)
-    set(\.from, from)
-    set(\.tokenizer, tokenizer)
     set(\.contextLength, contextLength)
-    set(\.imageSize, imageSize)
     set(\.flip, flip)
     set(\.shift, shift)
     set(\.labelSmoothing, labelSmoothing)

@@ -76,7 +76,7 @@ struct TrainDDPM: ParsableCommand {
     set(\.betaStart, betaStart)
     set(\.betaEnd, betaEnd)
     set(\.loss, loss)
-    set(\.minSNRGamma, minSnrGamma)
+    if let minSnrGamma { c.minSNRGamma = minSnrGamma }
     set(\.sampleEvery, sampleEvery)
     set(\.flip, flip)
     if let imageSize {

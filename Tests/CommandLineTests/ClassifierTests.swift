@@ -55,7 +55,7 @@ extension CommandLineTests {
       let two = try place.kalsae(
         "classify", "run", "pictures/dark/1.png", "pictures/bright/2.png", "--top", "1")
       #expect(two.status == 0, "\(two.errors)")
-      #expect(two.outputLines.count == 2)
+      try #require(two.outputLines.count == 2)
       #expect(two.outputLines[0].hasPrefix("pictures/dark/1.png: dark 0."), "\(two.output)")
       #expect(two.outputLines[1].hasPrefix("pictures/bright/2.png: bright 0."), "\(two.output)")
       try place.write("pictures/dark/1.png\n", "list.txt")
@@ -81,7 +81,7 @@ extension CommandLineTests {
       let trained = try place.kalsae("train", "classifier", "--config", "bert.json", "-o", "run")
       #expect(trained.status == 0, "\(trained.errors)")
       let result = try place.kalsae("classify", "run", "a bad film", "good", "--top", "5")
-      #expect(result.outputLines.count == 2, "\(result.errors)")
+      try #require(result.outputLines.count == 2, "\(result.errors)")
       #expect(result.output.hasPrefix("a bad film: bad 0."), "\(result.output)")
       #expect(result.outputLines[1].hasPrefix("good: good 0.") && result.outputLines[1].contains(", bad 0."))
       let score = try place.kalsae("classify", "run", "--data", "texts.tsv", "--json")

@@ -52,7 +52,8 @@ extension CommandLineTests {
     }
 
     @Test func aConfigurationRepeatsARunAndTheCommandLineWins() throws {
-      try place.train("first", "--learning-rate", "0.002", "--loss", "huber", "--ema", "0.5")
+      try place.train(
+        "first", "--learning-rate", "0.002", "--loss", "huber", "--ema", "0.5", "--min-snr-gamma", "5")
       let again = try place.kalsae("train", "ddpm", "--config", "first/config.json", "-o", "second", "-q")
       #expect(again.status == 0, "\(again.errors)")
       #expect(try place.read("second/config.json") == place.read("first/config.json"))
