@@ -53,24 +53,24 @@ import Testing
     #expect(try translator.translate(texts) { $0 < 4 }.isEmpty)
   }
 
-  @Test func aWiderBeamFindsNoWorseTranslation() throws {
+  @Test(arguments: [2, 5])
+  func beamsAreThoseOfASearchWithoutCache(_ beams: Int) throws {
     var translator = try translator()
-    translator.lengthPenalty = 0
-    let model = translator.model, end = model.config.eos_token_id
-    /// log P(target | source), the end included.
-    func score(_ text: String, _ found: String) -> Double {
-      let source = Translator.tokens(text, translator.tokenizer, end: end)
-      let target = Translator.tokens(found, translator.tokenizer, end: end)
-      let inputs = [Int32(model.config.bos_token_id)] + target.dropLast()
-      let logits = model(Tensor(source, [1, source.count]), Tensor(inputs, [1, inputs.count]))
-      let scores = logSoftmax(logits).floats(), words = model.config.vocab_size!
-      return target.enumerated().reduce(0) { $0 + Double(scores[$1.offset * words + Int($1.element)]) }
-    }
-    for text in ["abc", "ponmlk", "hhhgfe"] {
-      (translator.beams, translator.batchSize) = (1, 1)
-      let greedy = try translator.translate(text)
-      translator.beams = 8
-      #expect(score(text, try translator.translate(text)) >= score(text, greedy) - 1e-4, "\(text)")
+    translator.beams = beams
+    let model = translator.model, config = model.config
+    for text in texts where !text.isEmpty {
+      let source = Translator.tokens(text, translator.tokenizer, end: config.eos_token_id)
+      let search = BeamSearch(
+        width: beams, lengthPenalty: translator.lengthPenalty,
+        maximumLength: min(2 * source.count + 4, config.max_position_embeddings))
+      let found = search.run(end: Int32(config.eos_token_id)) { beams, _ in
+        beams.map { target in
+          let inputs = [Int32(config.bos_token_id)] + target
+          let logits = model(Tensor(source, [1, source.count]), Tensor(inputs, [1, inputs.count]))
+          return logProbabilities(logits.at(0, axis: 0).at(target.count, axis: 0).floats())
+        }
+      }
+      #expect(try translator.translate(text) == translator.tokenizer.decode(found[0].tokens), "\(text)")
     }
   }
 
