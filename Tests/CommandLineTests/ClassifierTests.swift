@@ -36,10 +36,11 @@ extension CommandLineTests {
         to: place("tokenizer.json"))
       try place.write(
         """
-        {"data": "texts.tsv", "tokenizer": "tokenizer.json", "steps": 40, "batch_size": 8, "warmup": 2,
-         "learning_rate": 0.003, "ema": 0.5, "threads": 1, "precision": "float32", "context_length": 8,
+        {"data": "texts.tsv", "tokenizer": "tokenizer.json", "steps": 100, "batch_size": 16, "warmup": 2,
+         "learning_rate": 0.005, "ema": 0.5, "threads": 1, "precision": "float32", "context_length": 8,
          "model": {"model_type": "bert", "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
-          "intermediate_size": 32, "max_position_embeddings": 8}}
+          "intermediate_size": 32, "max_position_embeddings": 8, "hidden_dropout_prob": 0,
+          "attention_probs_dropout_prob": 0}}
         """, "bert.json")
     }
 
