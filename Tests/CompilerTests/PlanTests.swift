@@ -56,7 +56,9 @@ import Testing
       let plain = squares()
       Evaluator.shared.evaluate(plain, backend: backend, without: .keptConversions)
       let first = squares()
-      #expect(first.map { $0.floats() } == plain.map { $0.floats() })
+      for (a, b) in zip(first, plain) {
+        for (a, b) in zip(a.floats(), b.floats()) { #expect(abs(a - b) <= 0.02 * b) }
+      }
       weight.value = weight.value * 2
       evaluate([], slots: [weight])
       #expect(squares().map { $0.floats() } == first.map { ($0 * 4).floats() })
@@ -74,7 +76,8 @@ import Testing
         return [y, square(y.cast(to: .bfloat16))]
       }
       let plan = Evaluator.shared.plan(for: sums(), backend: backend)
-      #expect(plan.steps.count == 2, "\(plan)")
+      let sum = plan.steps.first { ($0.op as? FusedMatMul)?.hasResidual == true }
+      #expect(sum?.outputs[0].dtype == .float32, "\(plan)")
       let expected = matmul(x.cast(to: .float32), w.cast(to: .float32).mT) + bias + stream
       let fused = sums(), plain = sums()
       Evaluator.shared.evaluate(plain, backend: backend, without: .epilogues)
