@@ -1,10 +1,10 @@
 // A small GPT learns a text, character by character, and writes some of its own: `swift run -c release TrainGPT`.
-// A text file as first argument; a nursery rhyme when absent. Steps as second argument; 200 when absent.
+// A text file as first argument; a nursery rhyme when absent. Steps as second argument; 400 when absent.
 import Kalsae
 
 let arguments = CommandLine.arguments.dropFirst()
 let text = try arguments.first.map { try TextFile.read($0) } ?? theHouseThatJackBuilt
-let steps = arguments.dropFirst().first.flatMap { Int($0) } ?? 200
+let steps = arguments.dropFirst().first.flatMap { Int($0) } ?? 400
 
 // Every character is a token, and the last tenth of the tokens is held out.
 let tokenizer = Tokenizer.characters(of: text)
