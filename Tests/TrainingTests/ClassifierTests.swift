@@ -269,7 +269,7 @@ import Testing
 
   @Test(arguments: [ClassifierKind.vit, .bert])
   func anExportedFolderAnswersAsTheRun(_ kind: ClassifierKind) throws {
-    try writePictures(8)
+    try writePictures()
     try writeTexts()
     try writeTokenizer()
     try Backends.with(.cpu(threads: 1)) {
