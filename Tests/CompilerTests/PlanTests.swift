@@ -88,6 +88,19 @@ import Testing
     }
   }
 
+  /// A residual in bfloat16 is added in bfloat16, wherever the sum goes.
+  @Test func aSumOfTwoProductsInBFloat16IsWidenedAfterwards() {
+    Backends.with(backend) {
+      let w = numbers([48, 80], 3).cast(to: .bfloat16), x = numbers([7, 80], 4).cast(to: .bfloat16)
+      let v = numbers([32, 48], 5).cast(to: .bfloat16), z = numbers([7, 32], 6).cast(to: .bfloat16)
+      evaluate([w, x, v, z])
+      let y = exp((matmul(x, w.mT) + matmul(z, v)).cast(to: .float32) * 0.1)
+      func wide(_ x: Tensor) -> Tensor { x.cast(to: .float32) }
+      let expected = exp((matmul(wide(x), wide(w).mT) + matmul(wide(z), wide(v))) * 0.1)
+      for (a, b) in zip(y.floats(), expected.floats()) { #expect(abs(a - b) <= 0.02 * b) }
+    }
+  }
+
   /// Products in bfloat16 with a weight as it lies, transposed, and a part of it; with what may follow them.
   @Test func weightsArePackedUntilTheyChange() {
     Backends.with(backend) {

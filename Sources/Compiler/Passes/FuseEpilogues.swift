@@ -66,9 +66,9 @@ private struct Product {
   ) -> Bool {
     if step.op is Reshape { return true }
     if let cast = step.op as? Cast {
-      guard instruction.op is MatMul, cast.dtype == .float32, specs[value].dtype == .bfloat16 else {
-        return false
-      }
+      // A residual lies in the memory of the result, in its type.
+      guard instruction.op is MatMul, cast.dtype == .float32, specs[value].dtype == .bfloat16, residual == nil
+      else { return false }
       isWidened = true
       return true
     }
