@@ -32,6 +32,7 @@ struct KalsaeCommand: ParsableCommand {
     signal(SIGXFSZ, SIG_IGN)
     do {
       var command = try parseAsRoot()
+      shareProcessors()
       try command.run()
     } catch let error as ExitCode {
       exit(withError: error)
@@ -51,5 +52,19 @@ struct KalsaeCommand: ParsableCommand {
   private static func isOurs(_ error: any Error) -> Bool {
     let code = exitCode(for: error)
     return code == .failure
+  }
+
+  /// Lets waiting threads sleep after a tenth of a millisecond instead of some milliseconds, in which they would keep their
+  /// processor from the thread that they wait for as soon as another program wants one too.
+  ///
+  /// libgomp reads its environment when it is loaded, so the program starts anew; where that fails it goes on as it is.
+  private static func shareProcessors() {
+    #if canImport(Glibc)
+      guard getenv("GOMP_SPINCOUNT") == nil, getenv("OMP_WAIT_POLICY") == nil,
+        let path = try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
+      else { return }
+      setenv("GOMP_SPINCOUNT", "10000", 1)
+      execv(path, Swift.CommandLine.unsafeArgv)
+    #endif
   }
 }

@@ -55,7 +55,8 @@ private struct Run {
     }
     let first = plan(0)
     for step in 1..<4 { #expect(plan(step) === first) }
-    #expect(first.steps.filter { $0.op is AdamUpdate }.count == 1)
+    // Of the parameters that decay, and of the others.
+    #expect(first.steps.filter { $0.op is AdamUpdate }.count == 2)
     #expect(first.steps.filter { $0.op is AverageUpdate }.count == 1)
   }
 
