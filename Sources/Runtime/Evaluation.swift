@@ -15,8 +15,8 @@ public func evaluate(_ tensors: [Tensor], slots: [Slot] = []) {
 /// Compiles and runs graphs, and keeps their plans.
 package final class Evaluator: Sendable {
   package static let shared = Evaluator()
-  private static let planLimit = 512
-  private let plans = Mutex<[PlanKey: Plan]>([:])
+  /// Few enough that a program which never repeats a graph does not keep every plan it ever made.
+  private let plans = Mutex(RecentlyUsed<PlanKey, Plan>(limit: 512))
   /// Used on the evaluation thread only.
   private let arena = Arena()
 
@@ -90,18 +90,14 @@ package final class Evaluator: Sendable {
       return Plan(recording.graph(), backend: backend, verifying: true, without: excluded)
     }
     let key = PlanKey(backend: backend.name, words: recording.words)
-    if let known = plans.withLock({ $0[key] }) { return known }
+    if let known = plans.withLock({ $0.value(for: key) }) { return known }
     #if DEBUG
       let verifying = true
     #else
       let verifying = false
     #endif
     let fresh = Plan(recording.graph(), backend: backend, verifying: verifying)
-    plans.withLock { plans in
-      // A program that never repeats a graph must not keep every plan it ever made.
-      if plans.count >= Self.planLimit { plans.removeAll() }
-      plans[key] = fresh
-    }
+    plans.withLock { $0.insert(fresh, for: key) }
     return fresh
   }
 
