@@ -70,7 +70,7 @@ extension ClassifierConfiguration {
   /// BERT for texts of these classes; throws when it does not go with the tokenizer.
   func completed(
     _ known: ClassifierModel, for classNames: [String], _ tokenizer: Tokenizer
-  ) throws -> ClassifierModel {
+  ) throws -> BertConfig {
     guard case .bert(let given) = known else { fatalError("texts for a network of pictures") }
     let padding = tokenizer.id(of: "[PAD]").map(Int.init)
     var bert =
@@ -91,7 +91,7 @@ extension ClassifierConfiguration {
     }
     (bert.id2label, bert.architectures) = (LabelNames(classNames), ["BertForSequenceClassification"])
     if let problem = bert.problem { throw RunError("model.\(problem.key) \(problem.reason)") }
-    return .bert(bert)
+    return bert
   }
 
   /// How pictures become the input of a complete configuration's network.

@@ -45,9 +45,7 @@ public struct TextClassifierTask: TrainingTask {
     }
     if let count = c.trainExamples { training = try training.sample(count, seed: c.seed) }
     self.training = training
-    guard case .bert(let model?) = try c.completed(known, for: all.classNames, tokenizer) else {
-      fatalError()
-    }
+    let model = try c.completed(known, for: all.classNames, tokenizer)
     c.model = .bert(model)
     if let problem = c.problem { throw RunError("\(problem.key) \(problem.reason)") }
     (configuration, self.model) = (c, model)
