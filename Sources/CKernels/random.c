@@ -1,6 +1,5 @@
-#include "ckernels/random.h"
+#include "random.h"
 
-#include "common.h"
 #include "mathf.h"
 
 enum { BLOCKS = 128, GRAIN = 1 << 13 };
@@ -43,11 +42,6 @@ KK_CLONES static void uniform(float *out, const uint32_t words[4][BLOCKS], float
     for (int k = 0; k < 4; k++) out[4 * b + k] = low + range * unit(words[k][b]);
 }
 
-KK_CLONES static void bernoulli(float *out, const uint32_t words[4][BLOCKS], float probability, float value) {
-  for (long b = 0; b < BLOCKS; b++)
-    for (int k = 0; k < 4; k++) out[4 * b + k] = unit(words[k][b]) < probability ? value : 0.0f;
-}
-
 KK_CLONES static void normal(float *out, uint32_t words[4][BLOCKS], float mean, float deviation) {
   float z[4][BLOCKS];
   for (int pair = 0; pair < 4; pair += 2) {
@@ -63,7 +57,7 @@ KK_CLONES static void normal(float *out, uint32_t words[4][BLOCKS], float mean, 
     for (int k = 0; k < 4; k++) out[4 * b + k] = z[k][b];
 }
 
-enum distribution { UNIFORM, NORMAL, BERNOULLI };
+enum distribution { UNIFORM, NORMAL };
 
 struct job {
   const kk_random *random;
@@ -82,8 +76,7 @@ static void run_blocks(long begin, long end, int worker, void *context) {
   for (long block = begin; block < end; block++) {
     generate(j->random, (uint64_t)block * BLOCKS, words);
     if (j->distribution == UNIFORM) uniform(values, words, j->a, j->b - j->a);
-    else if (j->distribution == NORMAL) normal(values, words, j->a, j->b);
-    else bernoulli(values, words, j->a, j->b);
+    else normal(values, words, j->a, j->b);
     int64_t start = block * 4 * BLOCKS;
     kk_store_f32((void *)kk_at(j->out, j->type, start), j->type, 1, values, kk_min(4 * BLOCKS, j->n - start));
   }
@@ -107,8 +100,45 @@ void kk_random_normal(
   run(random, NORMAL, n, out, type, mean, deviation);
 }
 
-void kk_random_bernoulli(
-    const kk_random *random, int64_t n, void *out, kk_dtype type, float probability, float value) {
+KK_CLONES void kk_keep_f32(const kk_keep *keep, uint64_t start, long n, float *out) {
+  uint64_t group = start / KK_KEEP_GROUP;
+  const long before = (long)(start % KK_KEEP_GROUP);
+  if (before > 0 && n > 0) {
+    float part[KK_KEEP_GROUP];
+    const long count = kk_min(n, KK_KEEP_GROUP - before);
+    kk_keep_group(keep, group++, part);
+    memcpy(out, part + before, (size_t)count * sizeof *out);
+    out += count;
+    n -= count;
+  }
+  for (; n >= KK_KEEP_GROUP; n -= KK_KEEP_GROUP, out += KK_KEEP_GROUP) kk_keep_group(keep, group++, out);
+  if (n > 0) {
+    float part[KK_KEEP_GROUP];
+    kk_keep_group(keep, group, part);
+    memcpy(out, part, (size_t)n * sizeof *out);
+  }
+}
+
+struct truths {
+  const kk_keep *keep;
+  int64_t n;
+  char *out;
+  kk_dtype type;
+};
+
+static void run_truths(long begin, long end, int worker, void *context) {
+  (void)worker;
+  const struct truths *j = context;
+  float values[4 * BLOCKS];
+  for (long block = begin; block < end; block++) {
+    int64_t start = block * 4 * BLOCKS, n = kk_min(4 * BLOCKS, j->n - start);
+    kk_keep_f32(j->keep, (uint64_t)start, n, values);
+    kk_store_f32((void *)kk_at(j->out, j->type, start), j->type, 1, values, n);
+  }
+}
+
+void kk_random_bernoulli(const kk_keep *keep, int64_t n, void *out, kk_dtype type) {
   if (type != KK_BOOL) kk_require_f32_or_bf16("kk_random_bernoulli", type);
-  run(random, BERNOULLI, n, out, type, probability, type == KK_BOOL ? 1.0f : value);
+  struct truths j = {keep, n, out, type};
+  kk_parallel_for(kk_ceil_div(n, 4 * BLOCKS), GRAIN / (4 * BLOCKS), run_truths, &j);
 }

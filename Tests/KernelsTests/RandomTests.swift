@@ -42,24 +42,74 @@ private func philox(_ key: (UInt32, UInt32), _ counter: [UInt32]) -> [UInt32] {
       [0xd16c_fe09, 0x94fd_cceb, 0x5001_e420, 0x2412_6ea1])
   }
 
-  @Test func uniformAndBernoulliAreExact() {
+  @Test func uniformNumbersAreExact() {
     for n in [0, 1, 3, 511, 512, 513, 20_001] {
       var random = self.random
       let u = Storage(KK_F32, count: n), half = Storage(KK_BF16, count: n), range = Storage(KK_F32, count: n)
-      let mask = Storage(KK_BOOL, count: n), dropout = Storage(KK_F32, count: n)
       kernels {
         kk_random_uniform(&random, Int64(n), u.data, KK_F32, 0, 1)
         kk_random_uniform(&random, Int64(n), half.data, KK_BF16, 0, 1)
         kk_random_uniform(&random, Int64(n), range.data, KK_F32, -2, 2)
-        kk_random_bernoulli(&random, Int64(n), mask.data, KK_BOOL, 0.25, 1)
-        kk_random_bernoulli(&random, Int64(n), dropout.data, KK_F32, 0.9, 1.25)
       }
       let expected = words(n).map { Double($0 >> 8) / 16_777_216 }
       #expect(u.values == expected)
       #expect(half.values == representable(expected, KK_BF16))
       expectClose(range.values, expected.map { 4 * $0 - 2 }, absolute: 3e-7)
-      #expect(mask.values == expected.map { $0 < 0.25 ? 1 : 0 })
-      #expect(dropout.values == expected.map { $0 < Double(Float(0.9)) ? 1.25 : 0 })
+    }
+  }
+
+  /// Truth values as kk_keep documents them.
+  private func truths(_ n: Int, bound: UInt32) -> [Bool] {
+    let w = words(4 * ((n + 63) / 64 * 8))
+    return (0..<n).map { i in
+      let block = 8 * (i / 64) + i % 16 / 2
+      return (w[4 * block + 2 * (i / 32 % 2) + i % 2] >> (16 * (i / 16 % 2))) & 0xffff < bound
+    }
+  }
+
+  @Test(arguments: [0, 1, 6554, 16_384, 58_982, 65_535, 65_536] as [UInt32])
+  func truthValuesAreExact(bound: UInt32) {
+    for n in [0, 1, 3, 63, 511, 512, 513, 20_001] {
+      var keep = kk_keep(random: random, bound: bound, value: 1.25)
+      let mask = Storage(KK_BOOL, count: n), scaled = Storage(KK_BF16, count: n)
+      kernels {
+        kk_random_bernoulli(&keep, Int64(n), mask.data, KK_BOOL)
+        kk_random_bernoulli(&keep, Int64(n), scaled.data, KK_BF16)
+      }
+      let expected = truths(n, bound: bound)
+      #expect(mask.values == expected.map { $0 ? 1 : 0 })
+      #expect(scaled.values == expected.map { $0 ? 1.25 : 0 })
+    }
+  }
+
+  /// Any run of elements, wherever it begins and ends in a group.
+  @Test func truthValuesOfARun() {
+    var keep = kk_keep(random: random, bound: kk_keep_bound(0.9), value: 2)
+    #expect(keep.bound == 58_982)
+    let expected = truths(600, bound: keep.bound).map { $0 ? Float(2) : 0 }
+    for start in [0, 1, 15, 63, 64, 65, 130] {
+      for n in [0, 1, 16, 62, 63, 64, 65, 129, 400] {
+        var run = [Float](repeating: -1, count: n + 1)
+        kk_keep_f32(&keep, UInt64(start), n, &run)
+        #expect(run == Array(expected[start..<start + n]) + [-1], "\(start), \(n)")
+      }
+    }
+  }
+
+  /// The rate of what is kept, and no correlation between neighbours at the distances that share a block.
+  @Test func statisticsOfTruthValues() {
+    let n = 1_000_000, probability = 0.9
+    var keep = kk_keep(random: random, bound: kk_keep_bound(probability), value: 1)
+    var values = [Float](repeating: 0, count: n)
+    kk_keep_f32(&keep, 0, n, &values)
+    let deviation = (probability * (1 - probability)).squareRoot(), error = 1 / Double(n).squareRoot()
+    let mean = values.reduce(0) { $0 + Double($1) } / Double(n)
+    #expect(abs(mean - probability) < 4 * deviation * error)
+    for distance in [1, 2, 8, 15, 16, 17, 32, 33, 48, 64, 128] {
+      let sum = (0..<n - distance).reduce(0.0) {
+        $0 + (Double(values[$1]) - probability) * (Double(values[$1 + distance]) - probability)
+      }
+      #expect(abs(sum / Double(n) / (deviation * deviation)) < 4.5 * error, "distance \(distance)")
     }
   }
 

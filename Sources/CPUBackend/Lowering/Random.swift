@@ -14,7 +14,9 @@ extension Random: CPUOp {
       switch distribution {
       case .uniform: kk_random_uniform(&random, count, p[1], type, 0, 1)
       case .normal: kk_random_normal(&random, count, p[1], type, 0, 1)
-      case .bernoulli(let probability): kk_random_bernoulli(&random, count, p[1], type, Float(probability), 1)
+      case .bernoulli(let probability):
+        var keep = kk_keep(random: random, bound: kk_keep_bound(probability), value: 1)
+        kk_random_bernoulli(&keep, count, p[1], type)
       }
     }
   }

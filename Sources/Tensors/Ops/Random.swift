@@ -7,7 +7,7 @@ public struct Random: Op {
     case uniform
     /// mean 0, variance 1
     case normal
-    /// true with this probability; the result is bool
+    /// true with this probability, rounded to a multiple of 2^-16; the result is bool
     case bernoulli(Double)
   }
   public let distribution: Distribution
@@ -24,7 +24,10 @@ public struct Random: Op {
     guard inputs[0] == Spec([2], .int32) else {
       throw ShapeError("the key must be int32 (2), not \(inputs[0])")
     }
-    if case .bernoulli = distribution {
+    if case .bernoulli(let probability) = distribution {
+      guard (0...1).contains(probability) else {
+        throw ShapeError("a probability must be in [0, 1], not \(probability)")
+      }
       guard spec.dtype == .bool else { throw ShapeError("a Bernoulli sample is bool, not \(spec.dtype)") }
     } else {
       guard spec.dtype.isFloatingPoint else { throw ShapeError("needs floating point, not \(spec.dtype)") }
@@ -49,7 +52,7 @@ extension Tensor {
     return low == 0 && high == 1 ? unit : unit * (high - low) + low
   }
 
-  /// Independent truth values, true with `probability`.
+  /// Independent truth values, true with `probability`, which is rounded to a multiple of 2^-16.
   public static func bernoulli(
     _ shape: Shape, probability: Double, key: RandomKey, stream: UInt32 = 0
   ) -> Tensor {

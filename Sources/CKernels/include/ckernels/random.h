@@ -32,10 +32,25 @@ void kk_random_uniform(const kk_random *random, int64_t n, void *out, kk_dtype t
 void kk_random_normal(
     const kk_random *random, int64_t n, void *out, kk_dtype type, float mean, float deviation);
 
-/// out[i] = `value` where u < probability, else 0, u as in kk_random_uniform. KK_F32, KK_BF16, or KK_BOOL
-/// (value 1).
-void kk_random_bernoulli(
-    const kk_random *random, int64_t n, void *out, kk_dtype type, float probability, float value);
+/// Truth values with 16 bits each, of which 64 neighbours share eight blocks: element i is true where
+///
+///     (w[2 (i / 32 % 2) + i % 2] >> 16 (i / 16 % 2)) % 2^16 < bound,   w the words of block 8 (i / 64) + i % 16 / 2
+///
+/// and the probability is bound / 2^16. `value` stands for true, 0 for false.
+typedef struct {
+  kk_random random;
+  uint32_t bound;
+  float value;
+} kk_keep;
+
+/// The nearest bound of a probability from [0, 1].
+static inline uint32_t kk_keep_bound(double probability) { return (uint32_t)(probability * 65536 + 0.5); }
+
+/// out[i] = `value` or 0 for elements start + i, 0 <= i < n.
+void kk_keep_f32(const kk_keep *keep, uint64_t start, long n, float *out);
+
+/// The truth values themselves, elements 0 ..< n. KK_F32, KK_BF16, or KK_BOOL (value 1).
+void kk_random_bernoulli(const kk_keep *keep, int64_t n, void *out, kk_dtype type);
 
 #ifdef __cplusplus
 }
