@@ -133,6 +133,14 @@ let package = Package(
     tests("Data", ["Kalsae"]),
     tests("Models", ["Kalsae"] + own("Measurement")),
     tests("Generation", ["Kalsae"]),
+    // Counts the allocations of the test process.
+    .target(name: "CMallocCount", path: "Tests/Support/CMallocCount"),
+    tests(
+      "Measurement",
+      ["Kalsae", "CMallocCount"]
+        + own(
+          "Tensors", "Compiler", "Runtime", "CPUBackend", "ReferenceBackend", "Neural", "Models", "Diffusion",
+          "Measurement")),
     tests("Training", ["Kalsae"]),
     tests("Inspection", ["Kalsae"]),
     tests("CommandLine", ["Kalsae", "KalsaeCommandLine"]),

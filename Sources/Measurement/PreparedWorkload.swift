@@ -5,9 +5,9 @@ import KalsaeRuntime
 import KalsaeTensors
 
 /// A workload with its data and parameters in place.
-struct PreparedWorkload {
+package struct PreparedWorkload {
   /// The tensors and slots of one evaluation. Each is evaluated before the next is made.
-  let step: (_ index: Int) -> ([Tensor], [Slot])
+  package let step: (_ index: Int) -> ([Tensor], [Slot])
   /// One run.
   let run: (_ index: Int) -> Void
   /// Evaluations of a run.
@@ -30,7 +30,7 @@ struct PreparedWorkload {
   }
 
   /// Random parameters and data; made within the autocast precision, if any.
-  init(_ workload: Workload, precision: DType, batch: Int) {
+  package init(_ workload: Workload, precision: DType, batch: Int) {
     switch workload {
     case .matmul: self = .matmul(precision)
     case .convolution: self = .convolution(precision)

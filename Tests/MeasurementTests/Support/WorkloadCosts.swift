@@ -1,0 +1,73 @@
+import CMallocCount
+import KalsaeCPUBackend
+import KalsaeMeasurement
+import KalsaeRuntime
+import KalsaeTensors
+
+/// What one step of a workload costs, known without running it: its kernels are compiled, and do nothing.
+struct WorkloadCosts {
+  let title: String
+  let plan: Plan
+  /// How often a step that is not the first asks for memory on the thread that builds its graph and evaluates it.
+  let mallocsBuilding: Int, mallocsEvaluating: Int
+
+  static let threads = 2
+  /// What the stored numbers hold for: scratch memory and packed weights are oneDNN's choice for the processor.
+  static let storedMachine = "avx512_core_bf16, oneDNN 2.6.3"
+  static var machine: String { "\(Machine.instructionSet), oneDNN \(Machine.oneDNNVersion)" }
+
+  init(_ workload: Workload, _ precision: DType) {
+    let backend = WrappedBackend.planning(threads: Self.threads)
+    // On the thread that evaluates, so that all of a step is counted there.
+    let (plan, building, evaluating) = EvaluationThread.shared.run {
+      Backends.with(backend) {
+        Autocast.with(precision == .bfloat16 ? precision : nil) {
+          let prepared = PreparedWorkload(workload, precision: precision, batch: workload.batchSize ?? 1)
+          for index in 0..<2 {
+            let (tensors, slots) = prepared.step(index)
+            evaluate(tensors, slots: slots)
+          }
+          let start = malloc_count()
+          let (tensors, slots) = prepared.step(2)
+          let built = malloc_count()
+          evaluate(tensors, slots: slots)
+          let end = malloc_count()
+          let (next, nextSlots) = prepared.step(3)
+          let plan = Evaluator.shared.plan(for: next, slots: nextSlots, backend: backend)
+          return (plan, built - start, end - built)
+        }
+      }
+    }
+    title = precision.description
+    (self.plan, mallocsBuilding, mallocsEvaluating) = (plan, building, evaluating)
+  }
+
+  private var rows: [(name: String, value: Int)] {
+    [
+      ("steps", plan.steps.count), ("arena bytes", plan.arenaBytes),
+      ("largest scratch bytes", plan.steps.map(\.kernel.scratchBytes).max() ?? 0),
+      ("kept bytes", plan.keptBytes), ("bytes moved", plan.bytesMoved), ("FLOPs", Int(plan.flops)),
+      ("mallocs, graph", mallocsBuilding), ("mallocs, evaluation", mallocsEvaluating),
+    ]
+  }
+
+  private var steps: [String: Int] {
+    Dictionary(plan.steps.map { (type(of: $0.op).name, 1) }, uniquingKeysWith: +)
+  }
+
+  /// The costs side by side: totals, then the number of steps of each op.
+  static func table(_ columns: [WorkloadCosts]) -> String {
+    func line(_ name: String, _ cells: [String]) -> String {
+      cells.reduce(name + String(repeating: " ", count: max(32 - name.count, 1))) {
+        $0 + String(repeating: " ", count: max(24 - $1.count, 1)) + $1
+      }
+    }
+    let ops = Set(columns.flatMap { $0.steps.keys }).sorted()
+    let totals = columns[0].rows.indices.map { row in
+      line(columns[0].rows[row].name, columns.map { "\($0.rows[row].value)" })
+    }
+    let counts = ops.map { op in line(op, columns.map { "\($0.steps[op] ?? 0)" }) }
+    return ([line("", columns.map(\.title))] + totals + ["", "steps of each op"] + counts)
+      .joined(separator: "\n") + "\n"
+  }
+}
