@@ -15,7 +15,7 @@ package struct CPUBackend: Backend {
   }
 
   package var name: String { "cpu/\(threads)" }
-  package var fusions: Fusions { .all }
+  package var passes: OptionalPasses { .all }
 
   package func prepare() {
     kk_enter_evaluation_thread()

@@ -90,8 +90,8 @@ package protocol Target: Sendable {
   /// kept; nil when it reads a plain matrix.
   func packing(of product: FusedMatMul, _ inputs: [Spec]) -> Packing?
 
-  /// The rewrites this backend profits from.
-  var fusions: Fusions { get }
+  /// The passes this backend profits from.
+  var passes: OptionalPasses { get }
 }
 
 extension Target {
@@ -107,21 +107,4 @@ package struct Packing: Hashable, Sendable {
   package init(layout: UInt64, byteCount: Int) {
     (self.layout, self.byteCount) = (layout, byteCount)
   }
-}
-
-/// The optional rewrites of a graph.
-package struct Fusions: OptionSet, Hashable, Sendable {
-  package let rawValue: UInt8
-  package init(rawValue: UInt8) { self.rawValue = rawValue }
-  /// Chains of elementwise ops become one kernel.
-  package static let elementwise = Fusions(rawValue: 1)
-  /// Bias, activation and residual join the product or convolution before them.
-  package static let epilogues = Fusions(rawValue: 2)
-  /// Activations and small sums join the normalisation beside them, in both passes.
-  package static let normalization = Fusions(rawValue: 4)
-  /// Views replace copies where the reader can follow strides.
-  package static let views = Fusions(rawValue: 8)
-  /// Casts of slots that the plan does not change are kept with the slot, packed for the products that read them.
-  package static let keptConversions = Fusions(rawValue: 16)
-  package static let all: Fusions = [.elementwise, .epilogues, .normalization, .views, .keptConversions]
 }

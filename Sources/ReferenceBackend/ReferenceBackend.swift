@@ -6,17 +6,17 @@ import KalsaeTensors
 ///
 /// Every value that a plan keeps is rounded to its element type; inside an op nothing is.
 package struct ReferenceBackend: Backend {
-  /// The rewrites to exercise; none by default, so that each op is computed as it was written.
-  package let fusions: Fusions
+  /// The passes to exercise; by default those that leave each op to be computed as it was written.
+  package let passes: OptionalPasses
   /// Whether composite ops reach the backend whole, to be computed without rounding in between.
   package let claimsComposites: Bool
 
-  package init(fusions: Fusions = [], claimsComposites: Bool = false) {
-    self.fusions = fusions
+  package init(passes: OptionalPasses = .plain, claimsComposites: Bool = false) {
+    self.passes = passes
     self.claimsComposites = claimsComposites
   }
 
-  package var name: String { "reference/\(fusions.rawValue)\(claimsComposites ? "/whole" : "")" }
+  package var name: String { "reference/\(passes.rawValue)\(claimsComposites ? "/whole" : "")" }
 
   package func claims(_ op: any CompositeOp, _ inputs: [Spec]) -> Bool { claimsComposites }
 

@@ -25,9 +25,9 @@ package final class Evaluator: Sendable {
     let words: [UInt32]
   }
 
-  /// Computes tensors and commits slots; `excluded` rewrites are left out, for tests, and such a plan is not kept.
+  /// Computes tensors and commits slots; `excluded` passes are left out, for tests, and such a plan is not kept.
   package func evaluate(
-    _ tensors: [Tensor], slots: [Slot] = [], backend: any Backend, without excluded: Fusions = []
+    _ tensors: [Tensor], slots: [Slot] = [], backend: any Backend, without excluded: OptionalPasses = []
   ) {
     let keepsGraph = GradientTrace.isActive
     EvaluationThread.shared.run {
@@ -41,7 +41,7 @@ package final class Evaluator: Sendable {
 
   /// The plan that evaluating these tensors and slots would run.
   package func plan(
-    for tensors: [Tensor], slots: [Slot] = [], backend: any Backend, without excluded: Fusions = []
+    for tensors: [Tensor], slots: [Slot] = [], backend: any Backend, without excluded: OptionalPasses = []
   ) -> Plan {
     EvaluationThread.shared.run {
       plan(for: Recording(Request(tensors, slots).roots), backend: backend, without: excluded)
@@ -85,7 +85,7 @@ package final class Evaluator: Sendable {
     }
   }
 
-  private func plan(for recording: Recording, backend: any Backend, without excluded: Fusions) -> Plan {
+  private func plan(for recording: Recording, backend: any Backend, without excluded: OptionalPasses) -> Plan {
     guard excluded.isEmpty else {
       return Plan(recording.graph(), backend: backend, verifying: true, without: excluded)
     }

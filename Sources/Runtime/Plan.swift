@@ -84,7 +84,7 @@ package final class Plan: Sendable {
       + outputSpecs.reduce(0) { $0 + $1.byteCount }
   }
 
-  init(_ graph: Graph, backend: some Backend, verifying: Bool, without excluded: Fusions = []) {
+  init(_ graph: Graph, backend: some Backend, verifying: Bool, without excluded: OptionalPasses = []) {
     let laidOut = compile(graph, for: backend, verifying: verifying, without: excluded)
     let graph = laidOut.graph
     backendName = backend.name

@@ -181,9 +181,7 @@ import Testing
       let step = Step()
       evaluate([], slots: step.parameters)
       let expected = step.gradients().map { $0.floats() }
-      for excluded: Fusions in [
-        .elementwise, .epilogues, .normalization, .views, .keptConversions, .all,
-      ] {
+      for excluded in OptionalPasses.each.map(\.pass) + [.all] {
         let tensors = step.gradients()
         Evaluator.shared.evaluate(tensors, backend: backend, without: excluded)
         for (tensor, values) in zip(tensors, expected) {

@@ -1,6 +1,7 @@
 import KalsaeTensors
 
-/// Replaces every composite op that the target does not claim by its decomposition.
+/// Replaces every composite op that the target does not claim by its decomposition, and what only means something to
+/// gradients by its operands.
 package func decompose(_ graph: Graph, for target: some Target) -> Graph {
   var result = Graph()
   var values = [Int](repeating: -1, count: graph.specs.count)
@@ -8,6 +9,7 @@ package func decompose(_ graph: Graph, for target: some Target) -> Graph {
     values[value] = result.addSource(graph.sources[value]!, graph.specs[value])
   }
   func emit(_ op: any Op, _ inputs: [Int], _ specs: [Spec], into graph: inout Graph) -> [Int] {
+    if let passed = passedOn(op, inputs) { return passed }
     guard let composite = op as? any CompositeOp,
       !target.claims(composite, inputs.map { graph.specs[$0] })
     else { return graph.append(op, inputs, specs) }
@@ -40,4 +42,13 @@ package func decompose(_ graph: Graph, for target: some Target) -> Graph {
   result.replacedArguments = graph.replacedArguments
   result.slotArguments = graph.slotArguments
   return result
+}
+
+/// The operands that are an op's outputs, unchanged.
+private func passedOn(_ op: any Op, _ inputs: [Int]) -> [Int]? {
+  switch op {
+  case is Identity, is StopGradient: inputs
+  case let op as Checkpoint: Array(inputs.prefix(op.resultCount))
+  default: nil
+  }
 }

@@ -1,30 +1,74 @@
 import KalsaeTensors
 
 /// All passes in order: from a recorded graph to instructions that the backend lowers one by one.
+///
+/// Every plan needs its composite ops decomposed and its operands laid out; all other passes are `OptionalPasses`.
 package func compile(
-  _ graph: Graph, for target: some Target, verifying: Bool = false, without excluded: Fusions = []
+  _ graph: Graph, for target: some Target, verifying: Bool = false, without excluded: OptionalPasses = []
 ) -> LaidOutGraph {
-  let fusions = target.fusions.subtracting(excluded)
+  let passes = target.passes.subtracting(excluded)
   var graph = graph
-  func run(_ name: String, if condition: Bool = true, _ pass: (Graph) -> Graph) {
-    guard condition else { return }
-    graph = pass(graph)
+  func run(_ name: String, if pass: OptionalPasses = [], _ body: (Graph) -> Graph) {
+    guard passes.isSuperset(of: pass) else { return }
+    graph = body(graph)
     if verifying { graph.verify(after: name) }
   }
   run("decompose") { decompose($0, for: target) }
-  run("simplify", simplify)
-  run("share losses", shareLosses)
-  run("fuse normalization", if: fusions.contains(.normalization), fuseNormalization)
-  run("fuse normalization operands", if: fusions.contains(.normalization), fuseNormalizationOperands)
-  run("fuse epilogues", if: fusions.contains(.epilogues), fuseEpilogues)
-  run("pack weights", if: fusions.contains(.keptConversions)) { packWeights($0, for: target) }
-  run("keep conversions", if: fusions.contains(.keptConversions), keepConversions)
-  run("fuse elementwise", if: fusions.contains(.elementwise), fuseElementwise)
-  run("remove dead instructions") {
+  run("simplify", if: .simplification, simplify)
+  run("share losses", if: .sharedLosses, shareLosses)
+  run("fuse normalization", if: .normalization, fuseNormalization)
+  run("fuse normalization operands", if: .normalizationOperands, fuseNormalizationOperands)
+  run("fuse epilogues", if: .epilogues, fuseEpilogues)
+  run("pack weights", if: .packedWeights) { packWeights($0, for: target) }
+  run("keep conversions", if: .keptConversions, keepConversions)
+  run("fuse elementwise", if: .elementwise, fuseElementwise)
+  run("remove dead instructions", if: .deadInstructions) {
     var graph = $0
     graph.removeDeadInstructions()
     return graph
   }
-  run("schedule", schedule)
-  return chooseLayouts(graph, for: target)
+  run("schedule", if: .schedule, schedule)
+  return chooseLayouts(graph, for: target, asViews: passes.contains(.views))
+}
+
+/// The passes that a plan can do without: they change what it costs, and no value beyond its rounding.
+package struct OptionalPasses: OptionSet, Hashable, Sendable {
+  package let rawValue: UInt16
+  package init(rawValue: UInt16) { self.rawValue = rawValue }
+
+  /// Equal computations are one; what changes nothing is left out.
+  package static let simplification = OptionalPasses(rawValue: 1)
+  /// The gradient of a linear cross-entropy gives the losses too.
+  package static let sharedLosses = OptionalPasses(rawValue: 2)
+  /// Activations join the normalisation beside them, in both passes of training.
+  package static let normalization = OptionalPasses(rawValue: 4)
+  /// So do the small sums around it.
+  package static let normalizationOperands = OptionalPasses(rawValue: 8)
+  /// Bias, activation and residual join the product or convolution before them.
+  package static let epilogues = OptionalPasses(rawValue: 16)
+  /// Slots that the plan does not change are kept converted, as the products want them that read them.
+  package static let packedWeights = OptionalPasses(rawValue: 32)
+  /// So are the other casts of such slots, as they lie.
+  package static let keptConversions = OptionalPasses(rawValue: 64)
+  /// Chains of elementwise ops become one kernel.
+  package static let elementwise = OptionalPasses(rawValue: 128)
+  /// What nothing needs is left out once more.
+  package static let deadInstructions = OptionalPasses(rawValue: 256)
+  /// What only feeds updates runs as soon as it can.
+  package static let schedule = OptionalPasses(rawValue: 512)
+  /// Views replace copies where the reader can follow strides.
+  package static let views = OptionalPasses(rawValue: 1024)
+
+  /// Those that leave every kernel as it was written.
+  package static let plain: OptionalPasses = [.simplification, .sharedLosses, .deadInstructions, .schedule]
+
+  /// Each of them, by name.
+  package static let each: [(name: String, pass: OptionalPasses)] = [
+    ("simplification", .simplification), ("sharedLosses", .sharedLosses), ("normalization", .normalization),
+    ("normalizationOperands", .normalizationOperands), ("epilogues", .epilogues),
+    ("packedWeights", .packedWeights), ("keptConversions", .keptConversions), ("elementwise", .elementwise),
+    ("deadInstructions", .deadInstructions), ("schedule", .schedule), ("views", .views),
+  ]
+
+  package static let all = each.reduce(into: OptionalPasses()) { $0.formUnion($1.pass) }
 }

@@ -46,8 +46,6 @@ private func unchanged(
 ) -> [Int]? {
   let inputs = instruction.inputs
   switch instruction.op {
-  case is Identity, is StopGradient: return inputs
-  case let op as Checkpoint: return Array(inputs.prefix(op.resultCount))
   case is Reshape, is Broadcast, is Transpose, is Slice:
     guard specs[inputs[0]] == specs[instruction.outputs[0]] else { return nil }
     if let op = instruction.op as? Transpose, op.permutation != op.permutation.sorted() { return nil }

@@ -11,10 +11,11 @@ package struct LaidOutGraph: Sendable {
 }
 
 /// Turns reshapes, transposes, broadcasts and slices into views, with a dense copy for readers that need one.
-package func chooseLayouts(_ graph: Graph, for target: some Target) -> LaidOutGraph {
+package func chooseLayouts(
+  _ graph: Graph, for target: some Target, asViews allowed: Bool
+) -> LaidOutGraph {
   var result = LaidOutGraph(graph: graph)
   result.graph.instructions = []
-  let allowed = target.fusions.contains(.views)
   var copies: [Int: Int] = [:]
 
   func dense(_ value: Int) -> Int {

@@ -13,10 +13,10 @@ struct TestedBackend: Sendable, CustomTestStringConvertible {
 
   static let all = [
     TestedBackend(name: "reference", backend: ReferenceBackend()),
-    TestedBackend(name: "reference with fusions", backend: ReferenceBackend(fusions: .all)),
+    TestedBackend(name: "reference with fusions", backend: ReferenceBackend(passes: .all)),
     TestedBackend(
       name: "reference with fusions and composites",
-      backend: ReferenceBackend(fusions: .all, claimsComposites: true)),
+      backend: ReferenceBackend(passes: .all, claimsComposites: true)),
     TestedBackend(name: "cpu", backend: CPUBackend()),
   ]
 

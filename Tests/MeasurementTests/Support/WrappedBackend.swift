@@ -34,7 +34,7 @@ struct WrappedBackend: Backend {
   func packing(of product: FusedMatMul, _ inputs: [Spec]) -> Packing? {
     cpu.packing(of: product, inputs)
   }
-  var fusions: Fusions { cpu.fusions }
+  var passes: OptionalPasses { cpu.passes }
   func prepare() { cpu.prepare() }
   func makeArena(byteCount: Int) -> UnsafeMutableRawPointer { cpu.makeArena(byteCount: byteCount) }
   func freeArena(_ arena: UnsafeMutableRawPointer, byteCount: Int) {
