@@ -85,7 +85,8 @@ package final class Evaluator: Sendable {
     }
   }
 
-  private func plan(for recording: Recording, backend: any Backend, without excluded: OptionalPasses) -> Plan {
+  private func plan(for recording: Recording, backend: any Backend, without excluded: OptionalPasses) -> Plan
+  {
     guard excluded.isEmpty else {
       return Plan(recording.graph(), backend: backend, verifying: true, without: excluded)
     }
