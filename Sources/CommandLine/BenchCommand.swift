@@ -17,6 +17,7 @@ struct Bench: ParsableCommand {
   @Option(
     help: ArgumentHelp("Samples computed at once; the workload's own number when not given.", valueName: "n"))
   var batchSize: Int?
+  @Flag(help: "Compute the blocks of the network again for the gradient, in training.") var recompute = false
   @Option(name: [.customLong("repeat")], help: "Counted runs, after two that are not.") var repeats = 5
   @Flag(help: "Then print how long each kernel of one step takes.") var time = false
   @Flag(help: "Then print how long every step of the plan takes, with the shapes of its operands.")
@@ -31,6 +32,9 @@ struct Bench: ParsableCommand {
 
   func validate() throws {
     if repeats < 1 { throw ValidationError("--repeat must be at least 1, not \(repeats).") }
+    if recompute, !workload.isTraining {
+      throw ValidationError("\(workload.rawValue) computes no gradient: no --recompute.")
+    }
     guard let batchSize else { return }
     if batchSize < 1 { throw ValidationError("--batch-size must be at least 1, not \(batchSize).") }
     if workload.batchSize == nil {
@@ -44,14 +48,15 @@ struct Bench: ParsableCommand {
     let result = benchmark(
       workload, precision: precision == .bfloat16 ? .bfloat16 : .float32, batchSize: batchSize,
       threads: compute.threads ?? MachineReport.defaultThreads, repeats: repeats,
-      timesSteps: time || steps || profile != nil)
+      recomputes: recompute, timesSteps: time || steps || profile != nil)
     if let profile, let plan = result.plan {
       try writeProfile(plan, result.peaks, name: "\(workload.rawValue) \(precision.rawValue)", to: profile)
     }
     if json {
       var object: JSONObject = [
         "workload": .string(workload.rawValue), "precision": .string(precision.rawValue),
-        "threads": .integer(result.threads), "repeats": .integer(repeats), "best_s": .double(result.best),
+        "recompute": .bool(recompute), "threads": .integer(result.threads), "repeats": .integer(repeats),
+        "best_s": .double(result.best),
         "median_s": .double(result.median), "gflop": .double(result.flops / 1e9),
         "gflops_best": .double(result.flops / result.best / 1e9), "floor_s": .double(result.floor),
         "peak_rss_mib": .double(Double(result.peakResidentBytes) / 1_048_576),
@@ -67,7 +72,7 @@ struct Bench: ParsableCommand {
     }
     let speed = result.items.map { ", \(fixed(Double($0.count) / result.best, 1)) \($0.unit)/s" } ?? ""
     Console.result(
-      "\(workload.rawValue) \(precision.rawValue), \(result.threads) threads: best \(fixed(result.best, 4)) s, "
+      "\(workload.rawValue) \(precision.rawValue)\(recompute ? " recomputing" : ""), \(result.threads) threads: best \(fixed(result.best, 4)) s, "
         + "median \(fixed(result.median, 4)) s\(speed), \(fixed(result.flops / result.best / 1e9, 0)) GFLOPS, "
         + "\(fixed(result.best / result.floor, 2)) x the floor of \(fixed(result.floor, 4)) s, "
         + "peak \(result.peakResidentBytes >> 20) MiB")

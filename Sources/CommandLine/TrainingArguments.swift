@@ -22,6 +22,10 @@ struct TrainingArguments: ParsableArguments {
       "Precision of products and convolutions; weights stay float32. When not given, bfloat16 where the processor has it."
   )
   var precision: Precision?
+  @Flag(
+    inversion: .prefixedNo,
+    help: "Compute the blocks of the network again for the gradient: less memory, about a third more time.")
+  var recompute: Bool?
   @Option(help: "The largest decay of the averaged weights.") var ema: Double?
   @Option(help: "The largest norm of the gradient.") var gradientClip: Double?
   @Option(help: "Dropout in the network.") var dropout: Double?
@@ -62,6 +66,7 @@ struct TrainingArguments: ParsableArguments {
     set(\.learningRate, learningRate)
     set(\.warmup, warmup)
     set(\.precision, precision)
+    set(\.recompute, recompute)
     set(\.ema, ema)
     set(\.gradientClip, gradientClip)
     set(\.dropout, dropout)

@@ -31,6 +31,13 @@ public enum Workload: String, Sendable, CaseIterable {
     }
   }
 
+  public var isTraining: Bool {
+    switch self {
+    case .ddpmTrain, .gpt2Train, .transformerTrain: true
+    case .matmul, .convolution, .ddpmSample, .gpt2Prefill, .gpt2Decode, .bertBase, .vitBase: false
+    }
+  }
+
   /// How many samples are computed at once when nothing else is said; nil where that has no meaning.
   public var batchSize: Int? {
     switch self {
@@ -72,38 +79,45 @@ public struct BenchmarkResult: Sendable {
 ///
 /// - Parameters:
 ///   - batchSize: the workload's own when nil.
+///   - recomputes: whether the blocks of a network that is trained are computed again for the gradient.
 ///   - timesSteps: whether the plan then runs a few times more, to time each of its steps.
 public func benchmark(
   _ workload: Workload, precision: DType, batchSize: Int? = nil, threads: Int, repeats: Int,
-  timesSteps: Bool = false
+  recomputes: Bool = false, timesSteps: Bool = false
 ) -> BenchmarkResult {
   let backend = CPUBackend(threads: threads)
-  return Backends.with(backend) {
-    Autocast.with(precision == .bfloat16 ? precision : nil) {
-      let batch = batchSize ?? workload.batchSize
-      let prepared = PreparedWorkload(workload, precision: precision, batch: batch ?? 1)
-      let (tensors, slots) = prepared.step(0)
-      let plan = Evaluator.shared.plan(for: tensors, slots: slots, backend: backend)
-      evaluate(tensors, slots: slots)
-      var seconds: [Double] = []
-      for index in 1..<repeats + 2 {
-        // Building the graph belongs to a step, too.
-        let start = ContinuousClock.now
-        prepared.run(index)
-        let elapsed = (ContinuousClock.now - start) / .seconds(1)
-        if index >= 2 { seconds.append(elapsed) }
-      }
-      let resident = Machine.peakResidentBytes
-      let peaks = Peaks.measured(precision: precision, threads: threads)
-      let evaluations = Double(prepared.evaluations)
-      return BenchmarkResult(
-        workload: workload, precision: precision, batchSize: batch, threads: threads, seconds: seconds,
-        flops: evaluations * plan.flops,
-        floor: evaluations
-          * peaks.floor(flops: plan.flops, bytes: Double(prepared.bytes ?? plan.operandBytes)),
-        items: prepared.items, peakResidentBytes: resident, peaks: peaks,
-        plan: timesSteps ? timedPlan(prepared, backend, from: repeats + 2) : nil)
+  return inContext(backend, precision, recomputes) {
+    let batch = batchSize ?? workload.batchSize
+    let prepared = PreparedWorkload(workload, precision: precision, batch: batch ?? 1)
+    let (tensors, slots) = prepared.step(0)
+    let plan = Evaluator.shared.plan(for: tensors, slots: slots, backend: backend)
+    evaluate(tensors, slots: slots)
+    var seconds: [Double] = []
+    for index in 1..<repeats + 2 {
+      // Building the graph belongs to a step, too.
+      let start = ContinuousClock.now
+      prepared.run(index)
+      let elapsed = (ContinuousClock.now - start) / .seconds(1)
+      if index >= 2 { seconds.append(elapsed) }
     }
+    let resident = Machine.peakResidentBytes
+    let peaks = Peaks.measured(precision: precision, threads: threads)
+    let evaluations = Double(prepared.evaluations)
+    return BenchmarkResult(
+      workload: workload, precision: precision, batchSize: batch, threads: threads, seconds: seconds,
+      flops: evaluations * plan.flops,
+      floor: evaluations
+        * peaks.floor(flops: plan.flops, bytes: Double(prepared.bytes ?? plan.operandBytes)),
+      items: prepared.items, peakResidentBytes: resident, peaks: peaks,
+      plan: timesSteps ? timedPlan(prepared, backend, from: repeats + 2) : nil)
+  }
+}
+
+private func inContext<R>(
+  _ backend: CPUBackend, _ precision: DType, _ recomputes: Bool, _ body: () -> R
+) -> R {
+  Backends.with(backend) {
+    Autocast.with(precision == .bfloat16 ? precision : nil) { Recomputation.with(recomputes, body) }
   }
 }
 

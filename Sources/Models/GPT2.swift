@@ -202,7 +202,9 @@ public struct GPT2Model: PretrainedModel {
     observe("drop", x)
     let mask = attentionMask.map(paddingMask)
     for (i, block) in h.enumerated() {
-      x = block(x, mask: mask, cache: cache?[i]) { observe("h.\(i)." + $0, $1) }
+      x = Recomputation.block {
+        block(x, mask: mask, cache: cache?[i]) { observe("h.\(i)." + $0, $1) }
+      }
       observe("h.\(i)", x)
     }
     cache?.advance(by: count)

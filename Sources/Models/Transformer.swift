@@ -249,7 +249,7 @@ public struct Transformer: PretrainedModel {
   ) -> Tensor {
     var x = source
     for (i, layer) in encoder.layers.enumerated() {
-      x = layer(x, mask: mask)
+      x = Recomputation.block { layer(x, mask: mask) }
       observe("encoder.layers.\(i)", x)
     }
     x = encoder.norm(x)
@@ -270,9 +270,11 @@ public struct Transformer: PretrainedModel {
   ) -> Tensor {
     var x = target
     for (i, layer) in decoder.layers.enumerated() {
-      x = layer(
-        x, mask: mask, isCausal: isCausal, cache: cache?[i], source: source.layers[i], sourceMask: source.mask
-      )
+      x = Recomputation.block {
+        layer(
+          x, mask: mask, isCausal: isCausal, cache: cache?[i], source: source.layers[i],
+          sourceMask: source.mask)
+      }
       observe("decoder.layers.\(i)", x)
     }
     cache?.advance(by: target.shape[1])

@@ -165,12 +165,12 @@ public struct DownBlock2D: Module {
     var x = x
     var residuals: [Tensor] = []
     for (i, resnet) in resnets.enumerated() {
-      x = resnet(x, embedding)
-      if !attentions.isEmpty { x = attentions[i](x) }
+      x = Recomputation.block { resnet(x, embedding) }
+      if !attentions.isEmpty { x = Recomputation.block { attentions[i](x) } }
       residuals.append(x)
     }
     for downsampler in downsamplers {
-      x = downsampler(x, embedding)
+      x = Recomputation.block { downsampler(x, embedding) }
       residuals.append(x)
     }
     return (x, residuals)
@@ -198,8 +198,9 @@ public struct MidBlock2D: Module {
   }
 
   func callAsFunction(_ x: Tensor, _ embedding: Tensor) -> Tensor {
-    let x = resnets[0](x, embedding)
-    return resnets[1](attentions.reduce(x) { $1($0) }, embedding)
+    var x = Recomputation.block { resnets[0](x, embedding) }
+    for attention in attentions { x = Recomputation.block { attention(x) } }
+    return Recomputation.block { resnets[1](x, embedding) }
   }
 }
 
@@ -233,10 +234,11 @@ public struct UpBlock2D: Module {
   func callAsFunction(_ x: Tensor, _ embedding: Tensor, _ residuals: inout [Tensor]) -> Tensor {
     var x = x
     for (i, resnet) in resnets.enumerated() {
-      x = resnet(concatenated([x, residuals.removeLast()], axis: -1), embedding)
-      if !attentions.isEmpty { x = attentions[i](x) }
+      let residual = residuals.removeLast()
+      x = Recomputation.block { resnet(concatenated([x, residual], axis: -1), embedding) }
+      if !attentions.isEmpty { x = Recomputation.block { attentions[i](x) } }
     }
-    return upsamplers.reduce(x) { $1($0, embedding) }
+    return upsamplers.reduce(x) { x, upsampler in Recomputation.block { upsampler(x, embedding) } }
   }
 }
 

@@ -241,7 +241,7 @@ public struct ViTModel: PretrainedModel {
     var x = embeddings(pixels)  // (N, T, C)
     observe("embeddings", x)
     for (i, layer) in layers.enumerated() {
-      x = layer(x) { observe("layers.\(i)." + $0, $1) }
+      x = Recomputation.block { layer(x) { observe("layers.\(i)." + $0, $1) } }
       observe("layers.\(i)", x)
     }
     x = layernorm(x)

@@ -36,6 +36,25 @@ public enum Mode {
   }
 }
 
+/// Whether training keeps the activations inside the blocks of networks, or computes them again for the gradient;
+/// chosen for a task.
+///
+/// Values and gradients are the same. A step takes about a third longer, and its memory no longer grows by all that a
+/// block computes, but by what enters it.
+public enum Recomputation {
+  @TaskLocal public static var isOn = false
+
+  /// Builds the graph of `body` with every block `checkpointed`, or none.
+  public static func with<R>(_ isOn: Bool, _ body: () throws -> R) rethrows -> R {
+    try $isOn.withValue(isOn, operation: body)
+  }
+
+  /// A block of a network: `checkpointed` where its task recomputes.
+  public static func block(_ body: () throws -> Tensor) rethrows -> Tensor {
+    isOn ? try checkpointed(body) : try body()
+  }
+}
+
 /// The key of a counter-based random generator: equal keys give equal numbers, on every machine.
 public struct RandomKey: Sendable, Hashable {
   public var seed: UInt64

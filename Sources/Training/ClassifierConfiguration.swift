@@ -39,6 +39,7 @@ public struct ClassifierConfiguration: EvaluatedConfiguration {
   public var weightDecay = 0.05
   public var beta2 = 0.999
   public var precision = Precision.float32
+  public var recompute = false
   public var ema = 0.99
   public var gradientClip = 1.0
   public var dropout = 0.0
@@ -119,6 +120,9 @@ extension ClassifierConfiguration {
     for (key, value) in [("validation_fraction", validationFraction), ("label_smoothing", labelSmoothing)]
     where !(0..<1).contains(value) {
       return (key, "must be in [0, 1), not \(value)")
+    }
+    if recompute, model.kind == .alexnet {
+      return ("recompute", "is for networks of blocks; AlexNet has none: leave it out")
     }
     if let imageStd, imageStd.contains(where: { !($0 > 0) }) { return ("image_std", "must be positive") }
     return nil

@@ -16,6 +16,7 @@ public struct DDPMConfiguration: TrainingConfiguration {
   /// Steps of linear warm-up.
   public var warmup = 200
   public var precision = Precision.float32
+  public var recompute = false
   public var prediction = Prediction.v
   public var variance = DDPMSampler.Variance.fixedSmall
   public var timesteps = 1000

@@ -22,6 +22,7 @@ public struct LanguageModelConfiguration: EvaluatedConfiguration {
   public var weightDecay = 0.01
   public var beta2 = 0.99
   public var precision = Precision.float32
+  public var recompute = false
   public var ema = 0.99
   public var gradientClip = 1.0
   public var dropout = 0.0

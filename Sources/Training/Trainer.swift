@@ -130,7 +130,9 @@ public final class Trainer<Task: TrainingTask> {
     KalsaeNeural.valueAndGradient(state.contents) {
       Mode.training(key) {
         Autocast.with(configuration.precision.autocast) {
-          task.loss(of: state.model, on: batch, key: key, observe: observe)
+          Recomputation.with(configuration.recompute) {
+            task.loss(of: state.model, on: batch, key: key, observe: observe)
+          }
         }
       }
     }

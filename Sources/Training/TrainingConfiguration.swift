@@ -24,6 +24,8 @@ public protocol TrainingConfiguration: Sendable, Equatable {
   /// Steps of linear warm-up.
   var warmup: Int { get set }
   var precision: Precision { get set }
+  /// Whether the blocks of the network are computed again for the gradient, which takes time and spares memory.
+  var recompute: Bool { get set }
   /// The largest decay of the averaged weights.
   var ema: Double { get set }
   /// The largest norm of the gradient.
@@ -57,6 +59,7 @@ extension TrainingConfiguration {
     learningRate = try c("learning_rate", or: learningRate)
     warmup = try c("warmup", or: warmup)
     precision = try c.option("precision", or: precision)
+    recompute = try c("recompute", or: recompute)
     ema = try c("ema", or: ema)
     gradientClip = try c("gradient_clip", or: gradientClip)
     dropout = try c("dropout", or: dropout)
@@ -71,7 +74,8 @@ extension TrainingConfiguration {
     [
       "task": .string(Self.task), "steps": .integer(steps), "batch_size": .integer(batchSize),
       "learning_rate": .double(learningRate), "warmup": .integer(warmup),
-      "precision": .string(precision.rawValue), "ema": .double(ema), "gradient_clip": .double(gradientClip),
+      "precision": .string(precision.rawValue), "recompute": .bool(recompute), "ema": .double(ema),
+      "gradient_clip": .double(gradientClip),
       "dropout": .double(dropout), "seed": .integer(Int(Int64(bitPattern: seed))), "threads": threads.json,
       "checkpoint_every": .integer(checkpointEvery), "keep": .integer(keep),
     ]

@@ -35,6 +35,7 @@ public struct TranslationConfiguration: EvaluatedConfiguration {
   public var learningRate = 1e-3
   public var warmup = 800
   public var precision = Precision.float32
+  public var recompute = false
   public var ema = 0.999
   public var gradientClip = 1.0
   public var dropout = 0.3

@@ -14,7 +14,11 @@ import Testing
       "the stored costs are those of \(WorkloadCosts.storedMachine); here is \(WorkloadCosts.machine)"),
     arguments: Workload.allCases)
   func areThoseStored(_ workload: Workload) throws {
-    let columns = [WorkloadCosts(workload, .float32), WorkloadCosts(workload, .bfloat16)]
+    var columns = [WorkloadCosts(workload, .float32), WorkloadCosts(workload, .bfloat16)]
+    if workload.isTraining {
+      columns.append(WorkloadCosts(workload, .float32, recomputes: true))
+      columns.append(WorkloadCosts(workload, .bfloat16, recomputes: true))
+    }
     let batch = workload.batchSize.map { ", batch \($0)" } ?? ""
     let heading = "\(workload.rawValue)\(batch): one step on \(WorkloadCosts.threads) threads, "
     try Snapshot("costs/\(workload.rawValue).txt").expect(

@@ -11,13 +11,13 @@ struct SmallTraining {
 
   let contents: ModuleContents
   let optimizer: AdamW
-  private let precision: DType
+  private let precision: DType, recomputes: Bool
   private let loss: (RandomKey) -> Tensor
 
   /// The same weights and data every time; evaluated by the backend of the task.
-  init(_ architecture: Architecture, precision: DType = .float32) {
+  init(_ architecture: Architecture, precision: DType = .float32, recomputes: Bool = false) {
     (contents, loss) = Initialization.with(seed: 1) { Self.model(architecture) }
-    self.precision = precision
+    (self.precision, self.recomputes) = (precision, recomputes)
     optimizer = AdamW(contents)
     evaluate([], slots: optimizer.slots)
   }
@@ -33,7 +33,11 @@ struct SmallTraining {
   func valueAndGradient(_ index: Int) -> (value: Tensor, gradients: Gradients) {
     let key = RandomKey(seed: 0, step: UInt64(index))
     return KalsaeNeural.valueAndGradient(contents) {
-      Mode.training(key) { Autocast.with(precision == .bfloat16 ? precision : nil) { loss(key) } }
+      Mode.training(key) {
+        Autocast.with(precision == .bfloat16 ? precision : nil) {
+          Recomputation.with(recomputes) { loss(key) }
+        }
+      }
     }
   }
 

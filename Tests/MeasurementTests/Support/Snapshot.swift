@@ -16,7 +16,11 @@ struct Snapshot {
 
   /// Fails with the lines that differ. `update` is the command that writes the text anew.
   func expect(_ text: String, update: String, sourceLocation: SourceLocation = #_sourceLocation) throws {
-    if Self.isUpdating { return try text.write(to: url, atomically: true, encoding: .utf8) }
+    if Self.isUpdating {
+      try FileManager.default.createDirectory(
+        at: url.deletingLastPathComponent(), withIntermediateDirectories: true)
+      return try text.write(to: url, atomically: true, encoding: .utf8)
+    }
     let stored = (try? String(contentsOf: url, encoding: .utf8)) ?? ""
     guard stored != text else { return }
     Issue.record(

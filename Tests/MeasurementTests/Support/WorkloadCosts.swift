@@ -16,29 +16,32 @@ struct WorkloadCosts {
   static let storedMachine = "avx512_core_bf16, oneDNN 2.6.3"
   static var machine: String { "\(Machine.instructionSet), oneDNN \(Machine.oneDNNVersion)" }
 
-  init(_ workload: Workload, _ precision: DType) {
+  init(_ workload: Workload, _ precision: DType, recomputes: Bool = false) {
     let backend = WrappedBackend.planning(threads: Self.threads)
     // On the thread that evaluates, so that all of a step is counted there.
     let (plan, building, evaluating) = EvaluationThread.shared.run {
       Backends.with(backend) {
         Autocast.with(precision == .bfloat16 ? precision : nil) {
           let prepared = PreparedWorkload(workload, precision: precision, batch: workload.batchSize ?? 1)
+          func step(_ index: Int) -> ([Tensor], [Slot]) {
+            Recomputation.with(recomputes) { prepared.step(index) }
+          }
           for index in 0..<2 {
-            let (tensors, slots) = prepared.step(index)
+            let (tensors, slots) = step(index)
             evaluate(tensors, slots: slots)
           }
           let start = malloc_count()
-          let (tensors, slots) = prepared.step(2)
+          let (tensors, slots) = step(2)
           let built = malloc_count()
           evaluate(tensors, slots: slots)
           let end = malloc_count()
-          let (next, nextSlots) = prepared.step(3)
+          let (next, nextSlots) = step(3)
           let plan = Evaluator.shared.plan(for: next, slots: nextSlots, backend: backend)
           return (plan, built - start, end - built)
         }
       }
     }
-    title = precision.description
+    title = "\(precision)" + (recomputes ? " recomputing" : "")
     (self.plan, mallocsBuilding, mallocsEvaluating) = (plan, building, evaluating)
   }
 
