@@ -7,7 +7,7 @@ size_t kk_dtype_size(kk_dtype type) {
     case KK_BF16: case KK_F16: return 2;
     case KK_I64: return 8;
     case KK_U8: case KK_BOOL: return 1;
-    case KK_IOTA: return 0;
+    case KK_IOTA: case KK_KEEP: return 0;
   }
   kk_fail("kk_dtype_size", "unknown dtype");
 }
@@ -72,7 +72,7 @@ KK_CLONES void kk_load_f32(float *dst, const void *src, kk_dtype type, long n, i
     case KK_I64: LOAD(int64_t, (float)x)
     case KK_U8: LOAD(uint8_t, (float)x)
     case KK_BOOL: LOAD(uint8_t, x ? 1.0f : 0.0f)
-    case KK_IOTA: break;
+    case KK_IOTA: case KK_KEEP: break;
   }
   kk_fail("kk_load_f32", "unknown dtype");
 }
@@ -86,7 +86,7 @@ KK_CLONES void kk_store_f32(void *dst, kk_dtype type, int64_t stride, const floa
     case KK_I64: STORE(int64_t, to_i64(src[i]))
     case KK_U8: STORE(uint8_t, (uint8_t)(int32_t)saturate(src[i], 0.0f, 255.0f))
     case KK_BOOL: STORE(uint8_t, src[i] != 0.0f)
-    case KK_IOTA: break;
+    case KK_IOTA: case KK_KEEP: break;
   }
   kk_fail("kk_store_f32", "unknown dtype");
 }
@@ -100,7 +100,7 @@ KK_CLONES void kk_load_i64(int64_t *dst, const void *src, kk_dtype type, long n,
     case KK_I64: LOAD(int64_t, x)
     case KK_U8: LOAD(uint8_t, x)
     case KK_BOOL: LOAD(uint8_t, x != 0)
-    case KK_IOTA: break;
+    case KK_IOTA: case KK_KEEP: break;
   }
   kk_fail("kk_load_i64", "unknown dtype");
 }
@@ -114,7 +114,7 @@ KK_CLONES void kk_store_i64(void *dst, kk_dtype type, int64_t stride, const int6
     case KK_I64: STORE(int64_t, src[i])
     case KK_U8: STORE(uint8_t, (uint8_t)src[i])
     case KK_BOOL: STORE(uint8_t, src[i] != 0)
-    case KK_IOTA: break;
+    case KK_IOTA: case KK_KEEP: break;
   }
   kk_fail("kk_store_i64", "unknown dtype");
 }

@@ -5,7 +5,8 @@
 
 #include "dims.h"
 
-enum { KK_BLOCK = 1024, KK_DIRECT_BLOCK = 8192, KK_SPAN = 1 << 15 };
+// The registers and streams of a block stay within half of a 32 KB cache.
+enum { KK_BLOCK = 1024, KK_DIRECT_BLOCK = 8192, KK_BLOCK_BYTES = 1 << 14, KK_SPAN = 1 << 15 };
 
 int kk_opcode_arity(kk_opcode op) {
   if (op <= KK_OP_SQUARE) return 1;
@@ -39,6 +40,7 @@ struct plan {
   const kk_instruction *code;
   long code_count;
   int64_t total, block, blocks_per_row, rows_per_block, row;
+  bool ahead;  // ask for the next block's memory in time
 };
 
 static bool is_dense(const struct plan *p, const int64_t *strides) {
@@ -94,7 +96,11 @@ static bool can_write_directly(const struct plan *p, int index) {
 // Blocks are whole rows of the innermost axis, or an even part of one row, so that a block of a broadcast row
 // always holds the same values.
 static void choose_blocks(struct plan *p) {
-  int64_t limit = p->slots == 0 ? KK_DIRECT_BLOCK : p->slots > 8 || p->integer ? KK_BLOCK / 2 : KK_BLOCK;
+  int64_t limit = KK_DIRECT_BLOCK;
+  if (p->slots > 0) {
+    const int64_t live = (p->slots + p->input_count + p->output_count) * (int64_t)p->size;
+    limit = kk_max(128, kk_min(p->integer ? KK_BLOCK / 2 : KK_BLOCK, KK_BLOCK_BYTES / live / 64 * 64));
+  }
   p->row = p->shape[p->rank - 1];
   if (p->row <= limit) {
     p->blocks_per_row = 1;
@@ -103,14 +109,15 @@ static void choose_blocks(struct plan *p) {
   } else {
     p->blocks_per_row = kk_ceil_div(p->row, limit);
     p->rows_per_block = 1;
-    // A multiple of 16 keeps every block of a dense row aligned to the vector length.
-    p->block = (kk_ceil_div(p->row, p->blocks_per_row) + 15) / 16 * 16;
+    // A multiple of 64 keeps every block of a dense row aligned to the vector length and to the groups of KK_KEEP.
+    p->block = (kk_ceil_div(p->row, p->blocks_per_row) + 63) / 64 * 64;
     p->blocks_per_row = kk_ceil_div(p->row, p->block);
   }
 }
 
 static void plan_access(struct plan *p) {
   memset(p->slot, -1, sizeof p->slot);
+  int streams = 0;
   for (int k = 0; k < p->input_count; k++) {
     struct view *v = &p->inputs[k];
     bool written = is_written(p, v->reg);
@@ -119,7 +126,10 @@ static void plan_access(struct plan *p) {
     if (v->dense && v->type == p->native && !written) v->access = DIRECT;
     if (!written && is_zero(v->strides, p->rank)) v->access = INVARIANT;
     if (v->access != DIRECT) p->slot[v->reg] = (int8_t)p->slots++;
+    streams += v->dense && v->type != KK_KEEP;
   }
+  // In a longer program the memory prefetcher has forgotten a stream by the time that its next block comes.
+  p->ahead = streams > 2 && p->code_count > 2;
   for (int k = 0; k < p->output_count; k++) {
     struct view *v = &p->outputs[k];
     v->dense = is_dense(p, v->strides);
@@ -142,9 +152,19 @@ static void plan_access(struct plan *p) {
   }
 }
 
+static void load_truths(const kk_keep *keep, float *dst, int64_t offset, int64_t stride, long n) {
+  if (stride == 1) {
+    kk_keep_f32(keep, (uint64_t)offset, n, dst);
+    return;
+  }
+  for (long i = 0; i < n; i++) kk_keep_f32(keep, (uint64_t)(offset + i * stride), 1, dst + i);
+}
+
 static void load_run(const struct plan *p, const struct view *v, char *dst, int64_t offset, long n) {
   int64_t stride = v->strides[p->rank - 1];
-  if (v->type == KK_IOTA) {
+  if (v->type == KK_KEEP) {
+    load_truths((const kk_keep *)(const void *)v->data, (float *)dst, offset, stride, n);
+  } else if (v->type == KK_IOTA) {
     if (p->integer) kk_load_iota_i64((int64_t *)dst, offset, stride, n);
     else kk_load_iota_f32((float *)dst, offset, stride, n);
   } else if (p->integer) {
@@ -192,7 +212,17 @@ static void transfer(
   }
 }
 
+static void fetch_block(const struct plan *p, int64_t start, long n) {
+  for (int k = 0; k < p->input_count; k++) {
+    const struct view *v = &p->inputs[k];
+    if (!v->dense || v->type == KK_KEEP) continue;
+    const char *at = kk_at(v->data, v->type, start), *end = kk_at(v->data, v->type, start + n);
+    for (; at < end; at += 64) __builtin_prefetch(at);
+  }
+}
+
 static void run_block(const struct plan *p, void **registers, int64_t start, long n) {
+  if (p->ahead) fetch_block(p, start + n, kk_min(n, p->total - start - n));
   for (int k = 0; k < p->input_count; k++) {
     const struct view *v = &p->inputs[k];
     if (v->access == DIRECT) registers[v->reg] = v->data + start * (int64_t)p->size;
@@ -231,7 +261,7 @@ static void run_blocks(long begin, long end, int worker, void *context) {
   }
 }
 
-static void check(const kk_elementwise *e) {
+static void check(const kk_elementwise *e, bool integer) {
   const char *name = "kk_elementwise";
   if (e->rank < 0 || e->rank > KK_MAX_DIMS) kk_fail(name, "rank must be 0 to 8");
   if (e->output_count < 1) kk_fail(name, "a program needs an output");
@@ -241,6 +271,7 @@ static void check(const kk_elementwise *e) {
     uint32_t reg = (uint32_t)e->inputs[k].reg;
     if (reg >= KK_MAX_REGISTERS) kk_fail(name, "an input's register must be 0 to 31");
     if (set[reg]) kk_fail(name, "two inputs share a register");
+    if (e->inputs[k].type == KK_KEEP && integer) kk_fail(name, "random truth values are for float registers");
     set[reg] = true;
   }
   for (int j = 0; j < e->instruction_count; j++) {
@@ -259,7 +290,7 @@ static void check(const kk_elementwise *e) {
 }
 
 static void run(const kk_elementwise *e, bool integer) {
-  check(e);
+  check(e, integer);
   struct plan p = {.integer = integer, .native = integer ? KK_I64 : KK_F32, .size = integer ? 8 : 4};
   p.total = kk_element_count(e->rank, e->shape);
   if (p.total == 0) return;

@@ -13,6 +13,9 @@
 
 KK_INLINE float truth(bool v) { return v ? 1.0f : 0.0f; }
 
+// Takes the values, not the places: a choice between two places would become a gather.
+KK_INLINE float chosen(bool condition, float b, float c) { return condition ? b : c; }
+
 KK_INLINE float fused(float a, float b, float c) {
   KK_CONTRACT
   return a * b + c;
@@ -75,8 +78,8 @@ KK_CLONES void kk_run_f32(const kk_instruction *code, long count, float *const *
       case KK_OP_SUB: EACH(A - B)
       case KK_OP_MUL: EACH(A * B)
       case KK_OP_DIV: EACH(A / B)
-      case KK_OP_MAX: EACH(A > B || A != A ? A : B)
-      case KK_OP_MIN: EACH(A < B || A != A ? A : B)
+      case KK_OP_MAX: EACH(chosen((A > B) | (A != A), A, B))
+      case KK_OP_MIN: EACH(chosen((A < B) | (A != A), A, B))
       case KK_OP_POW:
         for (long i = 0; i < n; i++) d[i] = powf(A, B);
         break;
@@ -98,7 +101,9 @@ KK_CLONES void kk_run_f32(const kk_instruction *code, long count, float *const *
       case KK_OP_SILU_GRAD: EACH(B * kk_silu_slope(A))
       case KK_OP_GELU_ERF_GRAD: EACH(B * kk_gelu_erf_slope(A))
       case KK_OP_GELU_TANH_GRAD: EACH(B * kk_gelu_tanh_slope(A))
-      case KK_OP_SELECT: EACH(A != 0.0f ? B : C)
+      case KK_OP_KEEP: EACH(chosen(B == 0.0f, 0.0f, A * B))
+      case KK_OP_SELECT: EACH(chosen(A != 0.0f, B, C))
+      case KK_OP_GATE: EACH(chosen(B > 0.0f, A * C, 0.0f))
       case KK_OP_FMA: EACH(fused(A, B, C))
     }
   }

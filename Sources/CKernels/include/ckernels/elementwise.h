@@ -1,6 +1,6 @@
 // Fused elementwise chains: a small register program run over blocks of the iteration space.
 #pragma once
-#include "types.h"
+#include "random.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -58,7 +58,9 @@ typedef enum : int32_t {
   KK_OP_SILU_GRAD,      // b d silu(a)/da
   KK_OP_GELU_ERF_GRAD,  // b d gelu_erf(a)/da
   KK_OP_GELU_TANH_GRAD, // b d gelu_tanh(a)/da
+  KK_OP_KEEP,       // b == 0 ? 0 : a b
   KK_OP_SELECT,     // a ? b : c [i]
+  KK_OP_GATE,       // b > 0 ? a c : 0
   KK_OP_FMA,        // a b + c, rounded once where the machine has FMA [i]
 } kk_opcode;
 

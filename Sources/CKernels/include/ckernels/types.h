@@ -10,8 +10,8 @@ extern "C" {
 
 enum { KK_MAX_DIMS = 8 };
 
-/// Storage types. `KK_IOTA` is no storage: an elementwise operand of this type has the value sum_d index_d
-/// strides_d.
+/// Storage types. Two are no storage, for elementwise operands only: `KK_IOTA` has the value sum_d index_d
+/// strides_d; `KK_KEEP` has element number sum_d index_d strides_d of the `kk_keep` that its data points to.
 typedef enum : int32_t {
   KK_F32 = 0,
   KK_BF16 = 1,
@@ -21,9 +21,10 @@ typedef enum : int32_t {
   KK_U8 = 5,
   KK_BOOL = 6,
   KK_IOTA = 7,
+  KK_KEEP = 8,
 } kk_dtype;
 
-/// Bytes of one element; 0 for `KK_IOTA`.
+/// Bytes of one element; 0 for what is no storage.
 size_t kk_dtype_size(kk_dtype type);
 
 #ifdef __cplusplus
