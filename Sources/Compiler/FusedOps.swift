@@ -9,6 +9,10 @@ package struct FusedElementwise: Op, ElementwiseOp {
     case cast(DType)
     case activation(Activation.Kind)
     case activationGradient(Activation.Kind)
+    /// Operands x and the key.
+    case dropout(Dropout)
+    /// Operands g and d.
+    case gate(GatedScale)
   }
 
   /// One op on inputs (numbers below `inputCount`) and results of earlier steps (from `inputCount` on).
@@ -37,6 +41,11 @@ package struct FusedElementwise: Op, ElementwiseOp {
     self.isInteger = isInteger
   }
 
+  /// The inputs that are keys of random numbers, not elements.
+  package var keys: Set<Int> {
+    Set(steps.compactMap { if case .dropout = $0.code { $0.operands[1] } else { nil } })
+  }
+
   package func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] { [Spec(shape, steps.last!.dtype)] }
   package func vjp(_ cotangents: [Tensor?], inputs: [Tensor], outputs: [Tensor]) -> [Tensor?] {
     fatalError("a fused op exists only in plans")
@@ -51,8 +60,25 @@ package struct FusedElementwise: Op, ElementwiseOp {
     case let op as Cast: .cast(op.dtype)
     case let op as Activation: .activation(op.kind)
     case let op as ActivationGradient: .activationGradient(op.kind)
+    case let op as Dropout: .dropout(op)
+    case let op as GatedScale: .gate(op)
     default: nil
     }
+  }
+}
+
+/// `y = scale g` where d > 0, else 0: the gradient of dropout(relu(x)), whose result is d.
+package struct GatedScale: ElementwiseOp {
+  package let scale: Double
+
+  package init(scale: Double) { self.scale = scale }
+
+  package func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] {
+    guard inputs[0] == inputs[1] else { throw ShapeError("\(inputs[0]) and \(inputs[1]) differ") }
+    return [inputs[0]]
+  }
+  package func vjp(_ cotangents: [Tensor?], inputs: [Tensor], outputs: [Tensor]) -> [Tensor?] {
+    fatalError("a fused op exists only in plans")
   }
 }
 

@@ -252,6 +252,39 @@ import Testing
     }
   }
 
+  /// x + dropout(w relu(x)) and its gradient: masks are made inside of chains, and once only after a ReLU.
+  @Test func dropoutKeepsNoMask() {
+    Backends.with(backend) {
+      let x = numbers([6, 50], 1), weight = numbers([50, 50], 2)
+      evaluate([x, weight])
+      func outputs() -> [Tensor] {
+        Mode.training(RandomKey(seed: 3, step: 4)) {
+          let (loss, gradients) = valueAndGradient(withRespectTo: [x, weight]) {
+            let hidden = dropout(relu(matmul(x, weight)), probability: 0.25)
+            return square(x + dropout(matmul(hidden, weight), probability: 0.5)).sum()
+          }
+          return [loss] + gradients
+        }
+      }
+      let plan = Evaluator.shared.plan(for: outputs(), backend: backend)
+      let codes = plan.steps.compactMap { $0.op as? FusedElementwise }.flatMap(\.steps).map(\.code)
+      let single = plan.steps.map { type(of: $0.op).name }
+      #expect(!single.contains("Random"), "\(plan)")
+      #expect(
+        codes.count { if case .gate = $0 { true } else { false } } + single.count { $0 == "GatedScale" } == 1)
+      let dropouts = codes.count { if case .dropout = $0 { true } else { false } }
+      #expect(dropouts + single.count { $0 == "Dropout" } == 3, "two forward, one back: \(plan)")
+      let fused = outputs(), plain = outputs(), reference = outputs()
+      Evaluator.shared.evaluate(plain, backend: backend, without: .dropout)
+      Evaluator.shared.evaluate(reference, backend: backend, without: .all)
+      for (a, (b, c)) in zip(fused, zip(plain, reference)) {
+        #expect(a.floats() == b.floats())
+        let size = c.floats().reduce(0) { max($0, abs($1)) }
+        for (a, c) in zip(a.floats(), c.floats()) { #expect(abs(a - c) <= 1e-5 * size) }
+      }
+    }
+  }
+
   @Test func nothingIsOverwrittenThatTheSameStepReadsOtherwise() {
     Backends.with(backend) {
       let a = numbers([64, 64], 1)

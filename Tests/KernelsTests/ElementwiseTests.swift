@@ -220,6 +220,36 @@ private let binary: [(String, kk_opcode, @Sendable (Double, Double) -> Double)] 
     #expect((0..<3).map { y.at($0, Int64.self).pointee } == wrapped)
   }
 
+  /// Elements are numbered by the strides of the mask, whatever the order in which memory is walked.
+  @Test(arguments: [[4, 33], [3, 5, 7], [2, 3000], [1], [70_001]])
+  func randomMasks(shape: [Int]) {
+    var random = Seeded(11)
+    let count = shape.reduce(1, *), x = random.values(count, in: -4...4), g = random.values(count, in: -4...4)
+    var keep = kk_keep(random: kk_random(key: (5, 6), stream: (7, 8)), bound: kk_keep_bound(0.75), value: 1.5)
+    var mask = [Float](repeating: 0, count: count)
+    kk_keep_f32(&keep, 0, count, &mask)
+    for reversed in [false, true] {
+      let strides: [Int64] =
+        reversed
+        ? rowMajor(shape.reversed()).reversed() : rowMajor(shape)
+      let y = Storage(KK_F32, count: count), gated = Storage(KK_F32, count: count)
+      let program = Program(shape: shape)
+      program.input(Storage(x, KK_BF16), 0, strides: strides).input(Storage(g), 1, strides: strides)
+      program.input(Storage([2.0]), 2, strides: shape.map { _ in 0 })
+      program.mask(&keep, 3, strides: rowMajor(shape))
+      program.step(KK_OP_KEEP, 4, 0, 3).step(KK_OP_GATE, 5, 1, 4, 2)
+      program.output(y, 4, strides: strides).output(gated, 5, strides: strides)
+      program.run()
+      let stored = Storage(x, KK_BF16).values, doubled = Storage(g).values.map { $0 * 2 }
+      for (number, index) in indices(shape).enumerated() {
+        let place = zip(index, strides).reduce(0) { $0 + $1.0 * Int($1.1) }
+        let kept = mask[number] == 0 ? 0 : stored[place] * 1.5
+        #expect(y.values[place] == Double(Float(kept)))
+        #expect(gated.values[place] == (kept > 0 ? doubled[place] : 0))
+      }
+    }
+  }
+
   @Test func unsetRegisterIsRefused() async {
     await #expect(processExitsWith: .failure) {
       let program = Program(shape: [4])

@@ -28,6 +28,12 @@ final class Program {
   }
 
   @discardableResult
+  func mask(_ keep: UnsafeMutablePointer<kk_keep>, _ reg: Int, strides: [Int64]) -> Program {
+    inputs.append(kk_operand_make(keep, KK_KEEP, Int32(reg), Int32(shape.count), strides))
+    return self
+  }
+
+  @discardableResult
   func step(_ op: kk_opcode, _ dst: Int, _ a: Int, _ b: Int = -1, _ c: Int = -1) -> Program {
     code.append(kk_instruction(op: op, dst: Int32(dst), a: Int32(a), b: Int32(b), c: Int32(c)))
     return self

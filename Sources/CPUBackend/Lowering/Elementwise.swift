@@ -11,7 +11,9 @@ extension FusedElementwise {
     let step = Step(code: code, operands: Array(inputs.indices), dtype: output.dtype)
     func isInteger(_ dtype: DType) -> Bool { !dtype.isFloatingPoint && dtype != .bool }
     let integer =
-      if case .cast = code {
+      if case .dropout = code {
+        false
+      } else if case .cast = code {
         !inputs[0].dtype.isFloatingPoint && !output.dtype.isFloatingPoint
       } else {
         isInteger(output.dtype) || inputs.contains { isInteger($0.dtype) }
@@ -28,19 +30,30 @@ extension FusedElementwise: CPUOp {
   }
 }
 
-/// The chain in the C kernel's terms: one register for each input, and registers for steps reused after their last
-/// reader.
+/// The chain in the C kernel's terms: one register for each input and for each operand that a step brings itself, and
+/// registers for steps reused after their last reader.
 private struct ElementwiseProgram: Sendable {
+  /// An operand of the kernel that is no input of the op: the mask of a dropout, the factor of a gate.
+  enum Extra: Sendable {
+    case mask(bound: UInt32, scale: Float, stream: UInt32, key: Int)
+    case factor(Float)
+  }
+
   let shape: [Int64]
-  let inputs: [(type: kk_dtype, strides: [Int64])]
-  let output: (type: kk_dtype, register: Int32, strides: [Int64])
+  let inputs: [(index: Int, type: kk_dtype, strides: [Int64])]
+  let output: (index: Int, type: kk_dtype, register: Int32, strides: [Int64])
+  let extras: [(extra: Extra, register: Int32)]
+  /// The strides of a dense tensor of the shape, which number the elements.
+  let places: [Int64]
   let instructions: [kk_instruction]
 
   init(_ op: FusedElementwise, _ operands: [Operand], _ result: Operand) {
-    let layouts = operands.map { Self.strides(of: $0.layout, in: op.shape) }
-    let collapsed = Self.collapsed(op.shape.dimensions, layouts + [result.layout.strides])
+    let keys = op.keys, elements = operands.indices.filter { !keys.contains($0) }
+    let layouts = elements.map { Self.strides(of: operands[$0].layout, in: op.shape) }
+    let collapsed = Self.collapsed(op.shape.dimensions, layouts + [result.layout.strides, op.shape.strides])
     shape = collapsed.shape.int64
-    inputs = zip(operands, collapsed.strides).map { ($0.dtype.kernelType, $1.int64) }
+    inputs = zip(elements, collapsed.strides).map { ($0, operands[$0].dtype.kernelType, $1.int64) }
+    places = collapsed.strides.last!.int64
 
     var lastUse = [Int](repeating: -1, count: op.inputCount + op.steps.count)
     for (index, step) in op.steps.enumerated() {
@@ -49,17 +62,19 @@ private struct ElementwiseProgram: Sendable {
     var registers = (0..<op.inputCount).map(Int32.init)
     var free: [Int32] = []
     var next = Int32(op.inputCount)
+    func unused() -> Int32 {
+      defer { next += 1 }
+      return next
+    }
+    let extras = op.steps.map { step in step.code.extra(step.operands).map { ($0, unused()) } }
     var code: [kk_instruction] = []
     for (index, step) in op.steps.enumerated() {
-      let sources = step.operands.map { registers[$0] }
-      for operand in Set(step.operands) where lastUse[operand] == index { free.append(registers[operand]) }
-      let target: Int32
-      if let reused = free.popLast() {
-        target = reused
-      } else {
-        target = next
-        next += 1
+      var sources = step.operands.map { registers[$0] }
+      if let (extra, register) = extras[index] {
+        if case .mask = extra { sources[1] = register } else { sources.append(register) }
       }
+      for operand in Set(step.operands) where lastUse[operand] == index { free.append(registers[operand]) }
+      let target = free.popLast() ?? unused()
       registers.append(target)
       code.append(
         kk_instruction(
@@ -68,30 +83,52 @@ private struct ElementwiseProgram: Sendable {
     }
     require(next <= KK_MAX_REGISTERS, "elementwise: \(next) registers")
     instructions = code
-    output = (result.dtype.kernelType, registers.last!, collapsed.strides.last!.int64)
+    self.extras = extras.compactMap { $0 }
+    output = (
+      operands.count, result.dtype.kernelType, registers.last!, collapsed.strides[elements.count].int64
+    )
   }
 
   func run(_ pointers: UnsafePointer<UnsafeMutableRawPointer>, isInteger: Bool) {
-    withUnsafeTemporaryAllocation(of: kk_operand.self, capacity: inputs.count + 1) { operands in
-      let rank = Int32(shape.count)
-      for (index, input) in inputs.enumerated() {
-        operands[index] = kk_operand_make(pointers[index], input.type, Int32(index), rank, input.strides)
-      }
-      operands[inputs.count] = kk_operand_make(
-        pointers[inputs.count], output.type, output.register, rank, output.strides)
-      instructions.withUnsafeBufferPointer { code in
-        var program = kk_elementwise()
-        program.rank = rank
-        program.input_count = Int32(inputs.count)
-        program.output_count = 1
-        program.instruction_count = Int32(code.count)
-        withUnsafeMutableBytes(of: &program.shape) { target in
-          shape.withUnsafeBytes { target.copyMemory(from: $0) }
+    let count = inputs.count + extras.count
+    withUnsafeTemporaryAllocation(of: kk_operand.self, capacity: count + 1) { operands in
+      withUnsafeTemporaryAllocation(of: kk_keep.self, capacity: max(extras.count, 1)) { made in
+        let rank = Int32(shape.count)
+        for (place, input) in inputs.enumerated() {
+          operands[place] = kk_operand_make(
+            pointers[input.index], input.type, Int32(input.index), rank, input.strides)
         }
-        program.inputs = UnsafePointer(operands.baseAddress!)
-        program.outputs = UnsafePointer(operands.baseAddress! + inputs.count)
-        program.instructions = code.baseAddress!
-        if isInteger { kk_elementwise_i64(&program) } else { kk_elementwise_f32(&program) }
+        for (index, (extra, register)) in extras.enumerated() {
+          let memory = UnsafeMutableRawPointer(made.baseAddress! + index)
+          switch extra {
+          case .mask(let bound, let scale, let stream, let key):
+            let key = pointers[key].assumingMemoryBound(to: UInt32.self)
+            made[index] = kk_keep(
+              random: kk_random(key: (key[0], key[1]), stream: (stream, 0)), bound: bound, value: scale)
+            operands[inputs.count + index] = kk_operand_make(memory, KK_KEEP, register, rank, places)
+          case .factor(let factor):
+            made[index] = kk_keep(random: kk_random(), bound: 0, value: factor)
+            operands[inputs.count + index] = kk_operand_make(
+              memory + MemoryLayout<kk_keep>.offset(of: \.value)!, KK_F32, register, rank,
+              [Int64](repeating: 0, count: shape.count))
+          }
+        }
+        operands[count] = kk_operand_make(
+          pointers[output.index], output.type, output.register, rank, output.strides)
+        instructions.withUnsafeBufferPointer { code in
+          var program = kk_elementwise()
+          program.rank = rank
+          program.input_count = Int32(count)
+          program.output_count = 1
+          program.instruction_count = Int32(code.count)
+          withUnsafeMutableBytes(of: &program.shape) { target in
+            shape.withUnsafeBytes { target.copyMemory(from: $0) }
+          }
+          program.inputs = UnsafePointer(operands.baseAddress!)
+          program.outputs = UnsafePointer(operands.baseAddress! + count)
+          program.instructions = code.baseAddress!
+          if isInteger { kk_elementwise_i64(&program) } else { kk_elementwise_f32(&program) }
+        }
       }
     }
   }
@@ -124,8 +161,21 @@ private struct ElementwiseProgram: Sendable {
 }
 
 extension FusedElementwise.Code {
+  /// The operand that a step with these operands brings itself.
+  fileprivate func extra(_ operands: [Int]) -> ElementwiseProgram.Extra? {
+    switch self {
+    case .dropout(let op):
+      .mask(
+        bound: kk_keep_bound(1 - op.probability), scale: Float(op.scale), stream: op.stream, key: operands[1])
+    case .gate(let op): .factor(Float(op.scale))
+    default: nil
+    }
+  }
+
   fileprivate var opcode: kk_opcode {
     switch self {
+    case .dropout: KK_OP_KEEP
+    case .gate: KK_OP_GATE
     case .select: KK_OP_SELECT
     case .cast: KK_OP_COPY
     case .activation(.silu): KK_OP_SILU

@@ -10,24 +10,30 @@ package func fuseElementwise(_ graph: Graph) -> Graph {
   var members: [[Int]] = []
   var inputsOf: [Set<Int>] = []
   var dtypeClass: [Bool] = []
+  // The mask of a dropout and the factor of a gate take places among the inputs.
+  var extras: [Int] = []
   for index in graph.instructions.indices.reversed() {
     let instruction = graph.instructions[index]
     guard FusedElementwise.code(of: instruction.op) != nil else { continue }
     let output = instruction.outputs[0]
     let integer = computesInIntegers(instruction, graph)
+    let extra = instruction.op is Dropout || instruction.op is GatedScale ? 1 : 0
     let chains = Set(users[output].map { chainOf[$0] })
     if chains.count == 1, let chain = chains.first!, !wanted.contains(output), dtypeClass[chain] == integer,
       graph.specs[output].shape == graph.specs[graph.instructions[members[chain][0]].outputs[0]].shape,
       !truncates(instruction, graph), members[chain].count < FusedLimits.steps,
-      inputsOf[chain].subtracting([output]).union(instruction.inputs).count <= FusedLimits.inputs
+      inputsOf[chain].subtracting([output]).union(instruction.inputs).count + extras[chain]
+        + extra <= FusedLimits.inputs
     {
       chainOf[index] = chain
       members[chain].append(index)
+      extras[chain] += extra
       inputsOf[chain].remove(output)
       inputsOf[chain].formUnion(instruction.inputs)
     } else {
       chainOf[index] = members.count
       members.append([index])
+      extras.append(extra)
       inputsOf.append(Set(instruction.inputs))
       dtypeClass.append(integer)
     }
@@ -62,6 +68,7 @@ private func computesInIntegers(_ instruction: Graph.Instruction, _ graph: Graph
     default: false
     }
   }
+  if instruction.op is Dropout { return false }
   let output = instruction.outputs[0]
   if instruction.op is Cast {
     return isInteger(instruction.inputs[0]) && (isInteger(output) || graph.specs[output].dtype == .bool)

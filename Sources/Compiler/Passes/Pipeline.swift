@@ -16,6 +16,7 @@ package func compile(
   run("decompose") { decompose($0, for: target) }
   run("simplify", if: .simplification, simplify)
   run("share losses", if: .sharedLosses, shareLosses)
+  run("fuse dropout", if: .dropout, fuseDropout)
   run("fuse normalization", if: .normalization, fuseNormalization)
   run("fuse normalization operands", if: .normalizationOperands, fuseNormalizationOperands)
   run("fuse epilogues", if: .epilogues, fuseEpilogues)
@@ -59,6 +60,9 @@ package struct OptionalPasses: OptionSet, Hashable, Sendable {
   /// Views replace copies where the reader can follow strides.
   package static let views = OptionalPasses(rawValue: 1024)
 
+  /// The gradient of dropout after ReLU reads the result instead of making the random numbers again.
+  package static let dropout = OptionalPasses(rawValue: 2048)
+
   /// Those that leave every kernel as it was written.
   package static let plain: OptionalPasses = [.simplification, .sharedLosses, .deadInstructions, .schedule]
 
@@ -68,6 +72,7 @@ package struct OptionalPasses: OptionSet, Hashable, Sendable {
     ("normalizationOperands", .normalizationOperands), ("epilogues", .epilogues),
     ("packedWeights", .packedWeights), ("keptConversions", .keptConversions), ("elementwise", .elementwise),
     ("deadInstructions", .deadInstructions), ("schedule", .schedule), ("views", .views),
+    ("dropout", .dropout),
   ]
 
   package static let all = each.reduce(into: OptionalPasses()) { $0.formUnion($1.pass) }

@@ -20,10 +20,19 @@ extension FusedElementwise: ReferenceOp {
         case .cast(let dtype): Cast(dtype).evaluate(operands)
         case .activation(let kind): Activation(kind).evaluateDecomposed(operands)
         case .activationGradient(let kind): ActivationGradient(kind).evaluateDecomposed(operands)
+        case .dropout(let op): op.evaluateDecomposed(operands)
+        case .gate(let op): op.evaluate(operands)
         }
       values += result
     }
     return Broadcast(shape: shape).evaluate([values.last!])
+  }
+}
+
+extension GatedScale: ReferenceOp {
+  package func evaluate(_ inputs: [NDArray]) -> [NDArray] {
+    let values = zip(inputs[0].values, inputs[1].values).map { $1 > 0 ? $0 * scale : 0 }
+    return [NDArray(inputs[0].shape, inputs[0].dtype, values)]
   }
 }
 

@@ -61,7 +61,8 @@ public struct Unary: ElementwiseOp {
     case .tanh: return [dy * (1 - square(y))]
     case .erf: return [dy * exp(-square(x)) * 1.1283791670955126]  // 2 / sqrt(pi)
     case .sigmoid: return [dy * y * (1 - y)]
-    case .relu: return [select(x .> 0, dy, 0)]
+    // By the result, so that x need not be kept.
+    case .relu: return [select(y .> 0, dy, 0)]
     case .square: return [dy * x * 2]
     case .sign, .floor, .ceil, .round, .not, .isFinite: return [nil]
     }

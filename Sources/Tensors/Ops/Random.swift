@@ -61,12 +61,46 @@ extension Tensor {
   }
 }
 
+/// `y = x / (1 - p)` where a truth value of the key and stream says so, else 0; inputs x and the key, int32 (2).
+///
+/// The gradient is the same op on dy: the truth values are made again, not kept.
+public struct Dropout: CompositeOp {
+  public let probability: Double
+  public let stream: UInt32
+
+  public init(probability: Double, stream: UInt32) {
+    self.probability = probability
+    self.stream = stream
+  }
+
+  /// What is kept is multiplied by this.
+  package var scale: Double { 1 / (1 - probability) }
+
+  public func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] {
+    guard inputs[0].dtype.isFloatingPoint, inputs[1] == Spec([2], .int32) else {
+      throw ShapeError("needs floating point and a key int32 (2), not \(inputs[0]) and \(inputs[1])")
+    }
+    guard (0..<1).contains(probability) else {
+      throw ShapeError("the probability must be in [0, 1), not \(probability)")
+    }
+    return [inputs[0]]
+  }
+
+  public func vjp(_ cotangents: [Tensor?], inputs: [Tensor], outputs: [Tensor]) -> [Tensor?] {
+    [cotangents[0].map { Tensor(self, $0, inputs[1]) }, nil]
+  }
+
+  public func decomposed(_ inputs: [Tensor]) -> [Tensor] {
+    let x = inputs[0]
+    let op = Random(distribution: .bernoulli(1 - probability), spec: Spec(x.shape, .bool), stream: stream)
+    return [select(Tensor(op, inputs[1]), x * scale, 0)]
+  }
+}
+
 /// Sets elements to zero with `probability` and scales the rest to keep the mean, in training mode only
-/// ("Dropout", Srivastava et al. 2014).
+/// ("Dropout", Srivastava et al. 2014). The probability is rounded to a multiple of 2^-16.
 public func dropout(_ x: Tensor, probability: Double) -> Tensor {
   guard probability > 0, let random = Mode.random else { return x }
   require(probability < 1, "dropout: the probability \(probability) must be below 1")
-  let op = Random(
-    distribution: .bernoulli(1 - probability), spec: Spec(x.shape, .bool), stream: random.take())
-  return select(Tensor(op, random.key), x * (1 / (1 - probability)), 0)
+  return Tensor(Dropout(probability: probability, stream: random.take()), x, random.key)
 }

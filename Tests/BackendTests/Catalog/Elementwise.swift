@@ -116,7 +116,12 @@ extension OpCatalog {
         OpCase(Cast($0), "int32 to \($0)", [.integers(0..<200, 3, 7)]),
         OpCase(Cast(.float32), "\($0) to float32", [.integers(0..<2, 3, 7, dtype: $0)]),
       ]
-    } + activations
+    } + activations + dropouts
+
+  private static let dropouts: [OpCase] = [[], [7], [3, 1, 129], [2, 70, 31], [0, 4]].map { (shape: Shape) in
+    OpCase(
+      Dropout(probability: 0.3, stream: 9), "\(shape)", [Sample(shape, .normal), .exact([-7, 1234], .int32)])
+  }
 
   private static let activations: [OpCase] = Activation.Kind.allCases.flatMap { kind in
     [
