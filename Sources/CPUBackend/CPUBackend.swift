@@ -33,13 +33,13 @@ package struct CPUBackend: Backend {
   package func freeArena(_ arena: UnsafeMutableRawPointer, byteCount: Int) { kk_arena_free(arena, byteCount) }
 
   package func claims(_ op: any CompositeOp, _ inputs: [Spec]) -> Bool {
-    if op is Activation || op is ActivationGradient || op is Dropout { return true }
+    if op is Activation || op is ActivationGradient || op is RandomDropout { return true }
     return (op as? any CPUComposite)?.isClaimed(inputs) ?? false
   }
 
   package func reads(_ layout: Layout, input index: Int, of op: any Op, _ inputs: [Spec]) -> Bool {
     switch op {
-    case is Dropout: index == 0 && layout.shape.rank <= Int(KK_MAX_DIMS)
+    case is RandomDropout: index == 0 && layout.shape.rank <= Int(KK_MAX_DIMS)
     case let op as FusedElementwise where op.keys.contains(index): false
     case is any ElementwiseOp: layout.shape.rank <= Int(KK_MAX_DIMS)
     case is Copy, is Concatenate: layout.shape.rank <= Int(KK_MAX_DIMS)

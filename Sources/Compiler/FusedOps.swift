@@ -10,7 +10,7 @@ package struct FusedElementwise: Op, ElementwiseOp {
     case activation(Activation.Kind)
     case activationGradient(Activation.Kind)
     /// Operands x and the key.
-    case dropout(Dropout)
+    case dropout(RandomDropout)
     /// Operands g and d.
     case gate(GatedScale)
   }
@@ -60,7 +60,7 @@ package struct FusedElementwise: Op, ElementwiseOp {
     case let op as Cast: .cast(op.dtype)
     case let op as Activation: .activation(op.kind)
     case let op as ActivationGradient: .activationGradient(op.kind)
-    case let op as Dropout: .dropout(op)
+    case let op as RandomDropout: .dropout(op)
     case let op as GatedScale: .gate(op)
     default: nil
     }

@@ -273,7 +273,7 @@ import Testing
       #expect(
         codes.count { if case .gate = $0 { true } else { false } } + single.count { $0 == "GatedScale" } == 1)
       let dropouts = codes.count { if case .dropout = $0 { true } else { false } }
-      #expect(dropouts + single.count { $0 == "Dropout" } == 3, "two forward, one back: \(plan)")
+      #expect(dropouts + single.count { $0 == "RandomDropout" } == 3, "two forward, one back: \(plan)")
       let fused = outputs(), plain = outputs(), reference = outputs()
       Evaluator.shared.evaluate(plain, backend: backend, without: .dropout)
       Evaluator.shared.evaluate(reference, backend: backend, without: .all)
@@ -282,6 +282,59 @@ import Testing
         let size = c.floats().reduce(0) { max($0, abs($1)) }
         for (a, c) in zip(a.floats(), c.floats()) { #expect(abs(a - c) <= 1e-5 * size) }
       }
+    }
+  }
+
+  /// The gradient of a split is one concatenation, and that of a transposed weight needs no copy.
+  @Test func gradientsOfPartsAreJoinedAndThoseOfTransposesComeTransposed() {
+    Backends.with(backend) {
+      let x = numbers([6, 20], 1), weight = Slot(numbers([48, 20], 2))
+      evaluate([x], slots: [weight])
+      func outputs() -> [Tensor] {
+        let (loss, gradients) = valueAndGradient(withRespectTo: [x, weight.value]) {
+          let parts = matmul(x, weight.value.mT).split(3, axis: -1)
+          let low = weight.value.sliced(0, 0..<16), high = weight.value.sliced(0, 16..<48)
+          return (sin(parts[0]) * parts[1] + cos(parts[2])).sum() + square(low).sum() + tanh(high).sum()
+        }
+        return [loss] + gradients
+      }
+      let plan = Evaluator.shared.plan(for: outputs(), backend: backend)
+      let ops = plan.steps.map { type(of: $0.op).name }
+      #expect(ops.count { $0 == "Concatenate" } == 2 && !ops.contains("Pad"), "\(plan)")
+      #expect(!ops.contains("Copy"), "\(plan)")
+      let joined = outputs(), plain = outputs()
+      Evaluator.shared.evaluate(plain, backend: backend, without: .movements)
+      for (a, b) in zip(joined, plain) {
+        for (a, b) in zip(a.floats(), b.floats()) { #expect(abs(a - b) <= 1e-5 * max(1, abs(b))) }
+      }
+    }
+  }
+
+  /// Parts that overlap or leave gaps stay sums.
+  @Test func sumsOfOtherPartsStaySums() {
+    Backends.with(backend) {
+      let y = numbers([4, 3], 2)
+      evaluate(y)
+      let sums = [
+        y.padded(low: [0, 0], high: [0, 6]) + y.padded(low: [0, 6], high: [0, 0]),
+        y.padded(low: [0, 0], high: [0, 2]) + y.padded(low: [0, 2], high: [0, 0]),
+        y.padded(low: [0, 0], high: [0, 3], value: 1) + y.padded(low: [0, 3], high: [0, 0], value: 1),
+        y.padded(low: [0, 0], high: [4, 0]) + y.padded(low: [4, 0], high: [0, 0]),
+      ]
+      let values = y.floats()
+      func at(_ row: Int, _ column: Int) -> Float { (0..<3).contains(column) ? values[row * 3 + column] : 0 }
+      for row in 0..<4 {
+        for column in 0..<9 {
+          #expect(sums[0].floats()[row * 9 + column] == at(row, column) + at(row, column - 6))
+        }
+        for column in 0..<5 {
+          #expect(sums[1].floats()[row * 5 + column] == at(row, column) + at(row, column - 2))
+        }
+        for column in 0..<6 {
+          #expect(abs(sums[2].floats()[row * 6 + column] - at(row, column % 3) - 1) < 1e-6)
+        }
+      }
+      #expect(sums[3].floats() == values + values)
     }
   }
 

@@ -17,7 +17,7 @@ package func fuseElementwise(_ graph: Graph) -> Graph {
     guard FusedElementwise.code(of: instruction.op) != nil else { continue }
     let output = instruction.outputs[0]
     let integer = computesInIntegers(instruction, graph)
-    let extra = instruction.op is Dropout || instruction.op is GatedScale ? 1 : 0
+    let extra = instruction.op is RandomDropout || instruction.op is GatedScale ? 1 : 0
     let chains = Set(users[output].map { chainOf[$0] })
     if chains.count == 1, let chain = chains.first!, !wanted.contains(output), dtypeClass[chain] == integer,
       graph.specs[output].shape == graph.specs[graph.instructions[members[chain][0]].outputs[0]].shape,
@@ -68,7 +68,7 @@ private func computesInIntegers(_ instruction: Graph.Instruction, _ graph: Graph
     default: false
     }
   }
-  if instruction.op is Dropout { return false }
+  if instruction.op is RandomDropout { return false }
   let output = instruction.outputs[0]
   if instruction.op is Cast {
     return isInteger(instruction.inputs[0]) && (isInteger(output) || graph.specs[output].dtype == .bool)

@@ -15,6 +15,8 @@ package func compile(
   }
   run("decompose") { decompose($0, for: target) }
   run("simplify", if: .simplification, simplify)
+  run("join parts", if: .movements, joinParts)
+  run("transpose operands", if: .movements, transposeOperands)
   run("share losses", if: .sharedLosses, shareLosses)
   run("fuse dropout", if: .dropout, fuseDropout)
   run("fuse normalization", if: .normalization, fuseNormalization)
@@ -63,6 +65,9 @@ package struct OptionalPasses: OptionSet, Hashable, Sendable {
   /// The gradient of dropout after ReLU reads the result instead of making the random numbers again.
   package static let dropout = OptionalPasses(rawValue: 2048)
 
+  /// Sums of padded parts are concatenations; operands are transposed instead of products.
+  package static let movements = OptionalPasses(rawValue: 4096)
+
   /// Those that leave every kernel as it was written.
   package static let plain: OptionalPasses = [.simplification, .sharedLosses, .deadInstructions, .schedule]
 
@@ -73,6 +78,7 @@ package struct OptionalPasses: OptionSet, Hashable, Sendable {
     ("packedWeights", .packedWeights), ("keptConversions", .keptConversions), ("elementwise", .elementwise),
     ("deadInstructions", .deadInstructions), ("schedule", .schedule), ("views", .views),
     ("dropout", .dropout),
+    ("movements", .movements),
   ]
 
   package static let all = each.reduce(into: OptionalPasses()) { $0.formUnion($1.pass) }

@@ -64,7 +64,7 @@ extension Tensor {
 /// `y = x / (1 - p)` where a truth value of the key and stream says so, else 0; inputs x and the key, int32 (2).
 ///
 /// The gradient is the same op on dy: the truth values are made again, not kept.
-public struct Dropout: CompositeOp {
+public struct RandomDropout: CompositeOp {
   public let probability: Double
   public let stream: UInt32
 
@@ -102,5 +102,5 @@ public struct Dropout: CompositeOp {
 public func dropout(_ x: Tensor, probability: Double) -> Tensor {
   guard probability > 0, let random = Mode.random else { return x }
   require(probability < 1, "dropout: the probability \(probability) must be below 1")
-  return Tensor(Dropout(probability: probability, stream: random.take()), x, random.key)
+  return Tensor(RandomDropout(probability: probability, stream: random.take()), x, random.key)
 }

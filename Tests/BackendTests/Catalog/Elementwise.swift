@@ -120,7 +120,8 @@ extension OpCatalog {
 
   private static let dropouts: [OpCase] = [[], [7], [3, 1, 129], [2, 70, 31], [0, 4]].map { (shape: Shape) in
     OpCase(
-      Dropout(probability: 0.3, stream: 9), "\(shape)", [Sample(shape, .normal), .exact([-7, 1234], .int32)])
+      RandomDropout(probability: 0.3, stream: 9), "\(shape)",
+      [Sample(shape, .normal), .exact([-7, 1234], .int32)])
   }
 
   private static let activations: [OpCase] = Activation.Kind.allCases.flatMap { kind in
