@@ -1,33 +1,52 @@
-// The forward pass, arXiv 2205.14135, algorithm 1, over blocks of queries and keys.
+// The forward pass, arXiv 2205.14135, algorithm 1, over blocks of keys and queries.
 #include "attention.h"
 
-#include "transpose.h"
+// Queries that share keys in form, and units of work that keep some cores busy, of queries enough to be worth that.
+enum { MOST_QUERIES = 256, LEAST_QUERIES = 64, UNITS = 16 };
 
 struct job {
   const kk_attention *attention;
+  const kk_attention_loops *loops;
   const char *q, *k, *v;
   char *y;
   float *log_sum, *scratch;
   int64_t worker_floats;
 };
 
-// One worker's memory; blocks are transposed, in rows of KK_QUERY_BLOCK numbers.
+// One worker's memory.
 struct memory {
-  float *q, *sum;        // (width, queries) scaled, (value width, queries)
-  float *scores, *mask;  // (keys, queries)
-  float *rows, *k, *v;   // bf16 operands and results in f32, by rows
+  float *k, *v;             // keys transposed, values paired
+  float *s, *mask;          // (rows, keys)
+  float *sum, *top, *total; // (queries, value width) and (queries)
+  float *rows;              // keys or queries by rows
+  kk_ahead ahead;
 };
 
+// Keys of a unit that are at work, and those that come next; none if their `count` is 0.
+struct keys {
+  int64_t first;
+  long count, space;  // without those that a mask hides at the end, and with them
+  kk_unit next_unit;
+  kk_part next;
+};
+
+static long range_count(const kk_attention *a) {
+  long for_cores = kk_min(kk_ceil_div(UNITS, a->batch * a->heads), kk_ceil_div(a->queries, LEAST_QUERIES));
+  return kk_max(kk_ceil_div(a->queries, MOST_QUERIES), for_cores);
+}
+
 static int64_t divide(const kk_attention *a, float *scratch, struct memory *m) {
-  int64_t used = 0, narrow = a->type != KK_F32;
+  int64_t used = 0, keys = kk_block_keys(a), rows = kk_block_rows(a);
+  int64_t queries = kk_ceil_div(a->queries, range_count(a));
 #define TAKE(FIELD, FLOATS) m->FIELD = scratch ? scratch + used : NULL, used += kk_whole_lanes(FLOATS)
-  TAKE(q, a->width * KK_QUERY_BLOCK);
-  TAKE(sum, a->value_width * KK_QUERY_BLOCK);
-  TAKE(scores, KK_KEY_BLOCK * KK_QUERY_BLOCK);
-  TAKE(mask, KK_MASK_SCRATCH);
-  TAKE(rows, narrow * kk_max(a->width, a->value_width) * KK_QUERY_BLOCK);
-  TAKE(k, narrow * a->width * KK_KEY_BLOCK);
-  TAKE(v, narrow * a->value_width * KK_KEY_BLOCK);
+  TAKE(k, keys * a->width);
+  TAKE(v, keys * kk_whole_lanes(a->value_width));
+  TAKE(s, rows * kk_block_pitch(a));
+  TAKE(mask, kk_mask_floats(a));
+  TAKE(sum, queries * kk_whole_lanes(a->value_width));
+  TAKE(top, queries);
+  TAKE(total, queries);
+  TAKE(rows, kk_max(keys, rows) * kk_whole_lanes(a->width));
 #undef TAKE
   return used;
 }
@@ -38,69 +57,143 @@ int64_t kk_attention_forward_scratch(const kk_attention *attention) {
   return kk_threads() * divide(attention, NULL, &m) * (int64_t)sizeof(float);
 }
 
-// Keys first ..< first + count: their scores, the online softmax, their values; false if no query sees any.
-static bool add_keys(
-    const struct job *j, const struct memory *m, const kk_query_block *b, int64_t first, long count,
-    float *top, float *total, bool is_first) {
+// The scores of a block, their softmax and values; `first` is the first query of the range.
+static void attend_block(
+    const struct job *j, struct memory *m, const kk_block *b, int64_t first, long panel_keys, bool add) {
   const kk_attention *a = j->attention;
-  if (!kk_load_mask(a, b, first, count, m->mask)) return false;
-  int64_t key_head = b->head / (a->heads / a->key_heads), k_row = a->k_strides[1], v_row = a->v_strides[1];
-  const float *k = kk_operand_at(j->k, a->type, a->k_strides, b->batch, first, key_head);
-  const float *v = kk_operand_at(j->v, a->type, a->v_strides, b->batch, first, key_head);
-  if (a->type != KK_F32) {
-    k = kk_attention_load_rows(k, a->type, k_row, count, a->width, m->k, a->width);
-    v = kk_attention_load_rows(v, a->type, v_row, count, a->value_width, m->v, a->value_width);
-    k_row = a->width, v_row = a->value_width;
-  }
-  kk_lanes_multiply(&(kk_product){
-      .m = count, .n = b->lanes, .depth = a->width, .a = k, .a_row = k_row, .a_step = 1, .b = m->q,
-      .b_row = KK_QUERY_BLOCK, .c = m->scores, .c_row = KK_QUERY_BLOCK});
-  kk_mask_scores(a, b, first, count, m->mask, m->scores);
-  float fade[KK_QUERY_BLOCK];
-  if (kk_lanes_softmax(m->scores, count, b->lanes, top, total, fade) && !is_first)
-    kk_lanes_scale(m->sum, a->value_width, b->lanes, fade);
-  kk_lanes_multiply(&(kk_product){
-      .m = a->value_width, .n = b->lanes, .depth = count, .a = v, .a_row = 1, .a_step = v_row, .b = m->scores,
-      .b_row = KK_QUERY_BLOCK, .c = m->sum, .c_row = KK_QUERY_BLOCK, .add = !is_first});
-  return true;
+  const bool pairs = j->loops->pairs;
+  const int64_t lanes = kk_whole_lanes(a->value_width), pitch = kk_block_pitch(a);
+  const int64_t element = (int64_t)kk_dtype_size(a->type), at = b->query - first;
+  const void *q = kk_operand_at(j->q, a->type, a->q_strides, b->batch, b->query, b->head);
+  kk_unit_rows rows =
+      kk_form_rows(q, a->type, a->q_strides[1] * element, b->rows, a->width, pairs, m->rows);
+  const long depth = kk_units(a->width, pairs);
+  j->loops->multiply(&(kk_product){
+      .m = b->rows, .n = b->keys, .depth = depth, .a = rows.rows, .a_row = rows.row, .a_step = 4, .b = m->k,
+      .b_lanes = kk_whole_lanes(panel_keys), .b_depth = depth, .c = m->s, .c_row = pitch, .ahead = &m->ahead});
+  const kk_scores scores = kk_masked_scores(a, b, m->s, m->mask);
+  float fade[KK_MOST_ROWS], *sum = m->sum + at * lanes;
+  j->loops->softmax(&scores, m->top + at, m->total + at, fade);
+  if (add) kk_rows_scale(sum, lanes, b->rows, lanes, fade);
+  j->loops->multiply(&(kk_product){
+      .m = b->rows, .n = lanes, .depth = kk_units(b->keys, pairs), .a = m->s, .a_row = 4 * pitch, .a_step = 4,
+      .b = m->v, .b_lanes = lanes, .b_depth = kk_units(panel_keys, pairs), .c = sum, .c_row = lanes,
+      .add = add, .ahead = &m->ahead});
 }
 
-static void attend(const struct job *j, const struct memory *m, const kk_query_block *b) {
+// The results of queries that have seen all their keys.
+static void finish(const struct job *j, const struct memory *m, const kk_unit *u, kk_part rows) {
   const kk_attention *a = j->attention;
-  float top[KK_QUERY_BLOCK], total[KK_QUERY_BLOCK] = {0};
-  for (long i = 0; i < KK_QUERY_BLOCK; i++) top[i] = -INFINITY;
-  const void *q = kk_operand_at(j->q, a->type, a->q_strides, b->batch, b->first, b->head);
-  kk_attention_load_transposed(m->q, q, a->type, a->q_strides[1], b, a->width, a->scale, m->rows);
-  bool is_first = true;
-  int64_t visible = kk_visible_keys(a, b);
-  for (int64_t key = 0; key < visible; key += KK_KEY_BLOCK)
-    if (add_keys(j, m, b, key, kk_min(KK_KEY_BLOCK, visible - key), top, total, is_first)) is_first = false;
-  if (is_first) memset(m->sum, 0, (size_t)(a->value_width * KK_QUERY_BLOCK) * sizeof(float));
-
-  float *log_sum = j->log_sum + (b->batch * a->heads + b->head) * a->queries + b->first;
-  float factor[KK_QUERY_BLOCK];
-  for (long i = 0; i < b->lanes; i++) {
-    bool sees = total[i] != 0;
-    factor[i] = sees ? 1 / total[i] : 0;
-    if (i < b->count) log_sum[i] = sees ? top[i] + logf(total[i]) : 0;
+  const int64_t lanes = kk_whole_lanes(a->value_width), head = u->batch * a->heads + u->head;
+  float *log_sum = j->log_sum + head * a->queries + rows.first, factors[KK_MOST_ROWS];
+  const int64_t first = rows.first - u->range.first;
+  for (long i = 0; i < rows.count; i++) {
+    const float top = m->top[first + i], total = m->total[first + i];
+    const bool sees = top != -INFINITY;
+    log_sum[i] = sees ? KK_LN_2 * top + logf(total) : 0;
+    factors[i] = sees ? 1 / total : 0;
+    if (!sees) memset(m->sum + (first + i) * lanes, 0, (size_t)lanes * sizeof(float));
   }
-  kk_lanes_scale(m->sum, a->value_width, b->lanes, factor);
-  int64_t y_row = a->heads * a->value_width;
-  int64_t at = ((b->batch * a->queries + b->first) * a->heads + b->head) * a->value_width;
-  kk_store_transposed(
-      (void *)kk_at(j->y, a->type, at), a->type, y_row, m->sum, b->count, a->value_width, m->rows);
+  const int64_t strides[3] = KK_DENSE_STRIDES(a->queries, a->heads, a->value_width);
+  kk_store_rows(
+      (void *)kk_operand_at(j->y, a->type, strides, u->batch, rows.first, u->head), a->type, strides[1],
+      m->sum + first * lanes, rows.count, a->value_width, factors, 1);
 }
 
-static void attend_blocks(long begin, long end, int worker, void *context) {
+// What comes after a block: its results, the queries of the next block or unit, and a share of the next keys.
+static void look_ahead(
+    const struct job *j, struct memory *m, const kk_unit *u, const struct keys *keys, long block, long blocks,
+    bool is_last) {
+  const kk_attention *a = j->attention;
+  const kk_unit *n = &keys->next_unit;
+  const kk_part rows = kk_part_of(u->range.count, blocks, block), share = kk_part_of(keys->next.count, blocks, block);
+  const kk_part next_keys = {keys->next.first + share.first, share.count};
+  const int64_t y_strides[3] = KK_DENSE_STRIDES(a->queries, a->heads, a->value_width);
+  kk_ahead *ahead = &m->ahead;
+  *ahead = (kk_ahead){.count = 0};
+  if (is_last) {
+    const kk_part at = {u->range.first + rows.first, rows.count};
+    kk_look_ahead(ahead, j->y, a->type, y_strides, u->batch, u->head, at, a->value_width, true);
+  }
+  if (keys->first == 0 && block + 1 < blocks) {
+    kk_part next = kk_part_of(u->range.count, blocks, block + 1);
+    next.first += u->range.first;
+    kk_look_ahead(ahead, j->q, a->type, a->q_strides, u->batch, u->head, next, a->width, false);
+  }
+  if (block + 1 == blocks && keys->next.first == 0) {
+    const kk_part next = {n->range.first, kk_min(n->range.count, rows.count)};
+    kk_look_ahead(ahead, j->q, a->type, a->q_strides, n->batch, n->head, next, a->width, false);
+  }
+  kk_look_ahead(ahead, j->k, a->type, a->k_strides, n->batch, n->key_head, next_keys, a->width, false);
+  kk_look_ahead(ahead, j->v, a->type, a->v_strides, n->batch, n->key_head, next_keys, a->value_width, false);
+  kk_spread_ahead(ahead, kk_tile_count(rows.count, keys->count) + kk_tile_count(rows.count, a->value_width));
+}
+
+// All queries of a unit with some keys.
+static void attend_keys(
+    const struct job *j, struct memory *m, const kk_unit *u, const struct keys *keys, bool add) {
+  const kk_attention *a = j->attention;
+  const bool pairs = j->loops->pairs;
+  const int64_t element = (int64_t)kk_dtype_size(a->type);
+  const void *k = kk_operand_at(j->k, a->type, a->k_strides, u->batch, keys->first, u->key_head);
+  const void *v = kk_operand_at(j->v, a->type, a->v_strides, u->batch, keys->first, u->key_head);
+  if (keys->count > 0) {
+    kk_unit_rows rows =
+        kk_form_rows(k, a->type, a->k_strides[1] * element, keys->count, a->width, pairs, m->rows);
+    kk_form_transposed(m->k, rows, keys->count, kk_units(a->width, pairs));
+    kk_form_paired(m->v, v, a->type, a->v_strides[1] * element, keys->count, a->value_width, pairs);
+  }
+  const long blocks = kk_ceil_div(u->range.count, kk_block_rows(a));
+  for (long block = 0; block < blocks; block++) {
+    kk_part rows = kk_part_of(u->range.count, blocks, block);
+    rows.first += u->range.first;
+    const int64_t visible = kk_visible_keys(a, rows.first + rows.count - 1) - keys->first;
+    // Queries that see nothing are done with the first keys.
+    const bool is_last = visible <= keys->space && (visible > 0 || keys->first == 0);
+    const kk_block b = {u->batch, u->head, rows.first, keys->first, rows.count, kk_min(keys->count, visible)};
+    if (b.keys > 0) {
+      look_ahead(j, m, u, keys, block, blocks, is_last);
+      attend_block(j, m, &b, u->range.first, keys->count, add);
+    }
+    if (is_last) finish(j, m, u, rows);
+  }
+}
+
+static void attend(const struct job *j, struct memory *m, const kk_unit *u, const kk_unit *next) {
+  const kk_attention *a = j->attention;
+  const int64_t visible = kk_visible_keys(a, u->range.first + u->range.count - 1), space = kk_block_keys(a);
+  for (long i = 0; i < u->range.count; i++) m->top[i] = -INFINITY, m->total[i] = 0;
+  int64_t first_seen = a->keys;
+  for (int64_t key = 0; key == 0 || key < visible; key += space) {
+    struct keys keys = {.first = key, .count = kk_min(space, visible - key), .space = space, .next_unit = *u};
+    if (key + space < visible) {
+      keys.next = (kk_part){key + space, kk_min(space, visible - key - space)};
+    } else if (next) {
+      keys.next_unit = *next;
+      keys.next = (kk_part){0, kk_min(space, kk_visible_keys(a, next->range.first + next->range.count - 1))};
+    }
+    if (keys.count > 0) keys.count = kk_load_shared_mask(a, u->batch, u->head, key, keys.count, m->mask);
+    attend_keys(j, m, u, &keys, first_seen < key);
+    if (keys.count > 0) first_seen = kk_min(first_seen, key);
+  }
+}
+
+static kk_unit unit_at(const kk_attention *a, long i) {
+  const long ranges = range_count(a), head = i / ranges % a->heads;
+  // Late ones first: if scores are causal, they are the most work.
+  kk_part range = kk_part_of(a->queries, ranges, ranges - 1 - i % ranges);
+  return (kk_unit){i / ranges / a->heads, head, head / (a->heads / a->key_heads), range};
+}
+
+static void attend_units(long begin, long end, int worker, void *context) {
   const struct job *j = context;
-  const kk_attention *a = j->attention;
-  long blocks = kk_query_blocks(a);
   struct memory m;
-  divide(a, j->scratch + worker * j->worker_floats, &m);
-  for (long unit = begin; unit < end; unit++) {
-    long head = unit / blocks;
-    kk_query_block block = kk_query_block_at(a, head / a->heads, head % a->heads, unit % blocks);
-    attend(j, &m, &block);
+  divide(j->attention, j->scratch + worker * j->worker_floats, &m);
+  kk_unit next = unit_at(j->attention, begin);
+  for (long i = begin; i < end; i++) {
+    const kk_unit unit = next;
+    if (i + 1 < end) next = unit_at(j->attention, i + 1);
+    attend(j, &m, &unit, i + 1 < end ? &next : NULL);
   }
 }
 
@@ -114,6 +207,6 @@ void kk_attention_forward(
     return;
   }
   struct memory m;
-  struct job j = {a, q, k, v, y, log_sum, scratch, divide(a, NULL, &m)};
-  kk_parallel_for(a->batch * a->heads * kk_query_blocks(a), 1, attend_blocks, &j);
+  struct job j = {a, kk_attention_loops_for(a->type), q, k, v, y, log_sum, scratch, divide(a, NULL, &m)};
+  kk_parallel_units(a->batch * a->heads * range_count(a), attend_units, &j);
 }

@@ -11,20 +11,32 @@ enum { UNITS = 16, LEAST_KEYS = 256 };
 
 struct job {
   const kk_attention *attention;
+  const kk_attention_loops *loops;
   const kk_attention_results *results;
   const char *q, *k, *v;
   char *dq, *dk, *dv;
   float *scratch, *shares;  // (ranges, batch, queries, heads, width)
-  int64_t worker_floats, ranges, range;
+  int64_t worker_floats, ranges;
 };
 
-// One worker's memory. Blocks marked T are transposed, in rows of KK_QUERY_BLOCK numbers.
+// One worker's memory.
 struct memory {
-  float *q, *dy;            // (queries, width), (queries, value width), whole vectors
-  float *q_t, *dy_t, *dq_t; // (width, queries) T, (value width, queries) T
-  float *p, *ds, *mask;     // (keys, queries) T
-  float *dk, *dv;           // (range, width), (range, value width), whole vectors
-  float *k, *v, *row;       // bf16 operands in f32; one row
+  float *k, *v, *paired_k;        // keys and values transposed, keys paired
+  float *s, *dp, *mask;           // (rows, keys)
+  float *q, *dy;                  // queries and dy paired
+  float *rows;                    // an operand by rows
+  float *dq;                      // (queries, width)
+  float *dk, *dv;                 // (range, width), (range, value width)
+  kk_ahead ahead;
+};
+
+// Keys of a unit that are at work, and those that come next; none if their `count` is 0.
+struct keys {
+  int64_t first;
+  long count, space;  // without those that a mask hides at the end, and with them
+  kk_unit next_unit;
+  kk_part next;
+  bool is_last;  // of the group of heads: dk and dv are complete after these
 };
 
 static int64_t range_count(const kk_attention *a) {
@@ -32,27 +44,37 @@ static int64_t range_count(const kk_attention *a) {
   return kk_max(1, kk_min(kk_ceil_div(UNITS, units), a->keys / LEAST_KEYS));
 }
 
-static int64_t range_keys(const kk_attention *a) {
-  return kk_ceil_div(kk_ceil_div(a->keys, range_count(a)), KK_KEY_BLOCK) * KK_KEY_BLOCK;
+static kk_part range_at(const kk_attention *a, int64_t i) {
+  // Whole blocks, so that no range ends within one.
+  int64_t keys = kk_block_keys(a), blocks = kk_ceil_div(a->keys, keys);
+  kk_part part = kk_part_of(blocks, range_count(a), i);
+  return (kk_part){part.first * keys, kk_min(part.count * keys, a->keys - part.first * keys)};
+}
+
+// The number of a range that range_at gave.
+static int64_t range_index(const kk_attention *a, kk_part range) {
+  int64_t i = 0;
+  while (range_at(a, i).first != range.first) i++;
+  return i;
 }
 
 static int64_t divide(const kk_attention *a, float *scratch, struct memory *m) {
-  int64_t used = 0, narrow = a->type != KK_F32, range = kk_min(a->keys, range_keys(a));
+  int64_t used = 0, keys = kk_block_keys(a), rows = kk_block_rows(a), queries = a->queries;
   int64_t width = kk_whole_lanes(a->width), value_width = kk_whole_lanes(a->value_width);
+  int64_t range = kk_ceil_div(kk_ceil_div(a->keys, keys), range_count(a)) * keys;
 #define TAKE(FIELD, FLOATS) m->FIELD = scratch ? scratch + used : NULL, used += kk_whole_lanes(FLOATS)
-  TAKE(q, KK_QUERY_BLOCK * width);
-  TAKE(dy, KK_QUERY_BLOCK * value_width);
-  TAKE(q_t, a->width * KK_QUERY_BLOCK);
-  TAKE(dy_t, a->value_width * KK_QUERY_BLOCK);
-  TAKE(dq_t, a->width * KK_QUERY_BLOCK);
-  TAKE(p, KK_KEY_BLOCK * KK_QUERY_BLOCK);
-  TAKE(ds, KK_KEY_BLOCK * KK_QUERY_BLOCK);
-  TAKE(mask, KK_MASK_SCRATCH);
+  TAKE(k, keys * a->width);
+  TAKE(v, keys * a->value_width);
+  TAKE(paired_k, keys * width);
+  TAKE(s, rows * kk_block_pitch(a));
+  TAKE(dp, rows * kk_block_pitch(a));
+  TAKE(mask, kk_mask_floats(a));
+  TAKE(q, rows * width);
+  TAKE(dy, rows * value_width);
+  TAKE(rows, kk_max(keys, rows) * kk_max(width, value_width));
+  TAKE(dq, queries * width);
   TAKE(dk, range * width);
   TAKE(dv, range * value_width);
-  TAKE(k, narrow * a->width * KK_KEY_BLOCK);
-  TAKE(v, narrow * a->value_width * KK_KEY_BLOCK);
-  TAKE(row, kk_max(KK_QUERY_BLOCK * width, value_width));
 #undef TAKE
   return used;
 }
@@ -65,123 +87,213 @@ int64_t kk_attention_backward_scratch(const kk_attention *attention) {
   return (kk_threads() * divide(attention, NULL, &m) + shares) * (int64_t)sizeof(float);
 }
 
-// Reads a block of queries and dy, by rows and transposed, with what their softmax needs.
-static void load_queries(
-    const struct job *j, const struct memory *m, const kk_query_block *b, float *log_sum, float *dot) {
+// The log-sums in base 2, and rowsum(dy y).
+static void load_sums(const struct job *j, const kk_block *b, float *log_sum, float *dot) {
   const kk_attention *a = j->attention;
   const kk_attention_results *r = j->results;
-  const int64_t width = kk_whole_lanes(a->width), value_width = kk_whole_lanes(a->value_width);
-  const void *q = kk_operand_at(j->q, a->type, a->q_strides, b->batch, b->first, b->head);
-  const void *dy = kk_operand_at(r->dy, a->type, r->dy_strides, b->batch, b->first, b->head);
-  kk_attention_load_rows(q, a->type, a->q_strides[1], b->count, a->width, m->q, width);
-  kk_attention_load_rows(dy, a->type, r->dy_strides[1], b->count, a->value_width, m->dy, value_width);
-  kk_attention_load_transposed(m->q_t, m->q, KK_F32, width, b, a->width, a->scale, NULL);
-  kk_attention_load_transposed(m->dy_t, m->dy, KK_F32, value_width, b, a->value_width, 1, NULL);
-  memset(dot, 0, KK_QUERY_BLOCK * sizeof(float));
-  memset(log_sum, 0, KK_QUERY_BLOCK * sizeof(float));
-  for (long i = 0; i < b->count; i++)
-    kk_row_scores(
-        dot + i, m->dy + i * value_width,
-        kk_operand_at(r->y, a->type, r->y_strides, b->batch, b->first + i, b->head), a->type, 0, 1,
-        a->value_width, 1);
-  memcpy(
-      log_sum, r->log_sum + (b->batch * a->heads + b->head) * a->queries + b->first,
-      (size_t)b->count * sizeof(float));
+  const float *from = r->log_sum + (b->batch * a->heads + b->head) * a->queries + b->query;
+  for (long i = 0; i < b->rows; i++) log_sum[i] = KK_LOG2_OF_E * from[i];
+  kk_rows_dot(
+      dot, kk_operand_at(r->dy, a->type, r->dy_strides, b->batch, b->query, b->head), r->dy_strides[1],
+      kk_operand_at(r->y, a->type, r->y_strides, b->batch, b->query, b->head), r->y_strides[1], a->type,
+      b->rows, a->value_width);
 }
 
-// Keys first ..< first + count of a range that starts at `start`.
-static bool add_keys(
-    const struct job *j, const struct memory *m, const kk_query_block *b, int64_t start, int64_t first,
-    long count, const float *log_sum, const float *dot, bool is_first) {
+// The gradients of a block; `from` is the first key of the range, `add` whether dq has other shares.
+static void go_back_block(
+    const struct job *j, struct memory *m, const kk_block *b, int64_t from, long panel_keys, bool add) {
   const kk_attention *a = j->attention;
-  if (!kk_load_mask(a, b, first, count, m->mask)) return false;
-  int64_t key_head = b->head / (a->heads / a->key_heads), k_row = a->k_strides[1], v_row = a->v_strides[1];
+  const kk_attention_results *r = j->results;
+  const kk_attention_loops *loops = j->loops;
+  const bool pairs = loops->pairs;
   const int64_t width = kk_whole_lanes(a->width), value_width = kk_whole_lanes(a->value_width);
-  const float *k = kk_operand_at(j->k, a->type, a->k_strides, b->batch, first, key_head);
-  const float *v = kk_operand_at(j->v, a->type, a->v_strides, b->batch, first, key_head);
-  if (a->type != KK_F32) {
-    k = kk_attention_load_rows(k, a->type, k_row, count, a->width, m->k, a->width);
-    v = kk_attention_load_rows(v, a->type, v_row, count, a->value_width, m->v, a->value_width);
-    k_row = a->width, v_row = a->value_width;
-  }
-  kk_product scores = {
-      .m = count, .n = b->lanes, .depth = a->width, .a = k, .a_row = k_row, .a_step = 1, .b = m->q_t,
-      .b_row = KK_QUERY_BLOCK, .c = m->p, .c_row = KK_QUERY_BLOCK};
-  kk_lanes_multiply(&scores);
-  kk_mask_scores(a, b, first, count, m->mask, m->p);
-  kk_lanes_multiply(&(kk_product){
-      .m = count, .n = b->lanes, .depth = a->value_width, .a = v, .a_row = v_row, .a_step = 1, .b = m->dy_t,
-      .b_row = KK_QUERY_BLOCK, .c = m->ds, .c_row = KK_QUERY_BLOCK});
-  kk_lanes_softmax_gradient(m->p, m->ds, count, b->lanes, log_sum, dot);
-  kk_lanes_multiply(&(kk_product){
-      .m = count, .n = value_width, .depth = b->count, .a = m->p, .a_row = KK_QUERY_BLOCK, .a_step = 1,
-      .b = m->dy, .b_row = value_width, .c = m->dv + (first - start) * value_width, .c_row = value_width,
-      .add = true});
-  kk_lanes_multiply(&(kk_product){
-      .m = count, .n = width, .depth = b->count, .a = m->ds, .a_row = KK_QUERY_BLOCK, .a_step = 1, .b = m->q,
-      .b_row = width, .c = m->dk + (first - start) * width, .c_row = width, .add = true});
-  kk_lanes_multiply(&(kk_product){
-      .m = a->width, .n = b->lanes, .depth = count, .a = k, .a_row = 1, .a_step = k_row, .b = m->ds,
-      .b_row = KK_QUERY_BLOCK, .c = m->dq_t, .c_row = KK_QUERY_BLOCK, .add = !is_first});
-  return true;
+  const int64_t pitch = kk_block_pitch(a), element = (int64_t)kk_dtype_size(a->type);
+  const int64_t q_row = a->q_strides[1] * element, dy_row = r->dy_strides[1] * element;
+  const long lanes = kk_whole_lanes(panel_keys), depth = kk_units(b->rows, pairs);
+  const void *q = kk_operand_at(j->q, a->type, a->q_strides, b->batch, b->query, b->head);
+  const void *dy = kk_operand_at(r->dy, a->type, r->dy_strides, b->batch, b->query, b->head);
+
+  kk_unit_rows rows = kk_form_rows(q, a->type, q_row, b->rows, a->width, pairs, m->rows);
+  kk_product product = {
+      .m = b->rows, .n = b->keys, .depth = kk_units(a->width, pairs), .a = rows.rows, .a_row = rows.row,
+      .a_step = 4, .b = m->k, .b_lanes = lanes, .b_depth = kk_units(a->width, pairs), .c = m->s, .c_row = pitch,
+      .ahead = &m->ahead};
+  loops->multiply(&product);
+  const kk_scores scores = kk_masked_scores(a, b, m->s, m->mask);
+  rows = kk_form_rows(dy, a->type, dy_row, b->rows, a->value_width, pairs, m->rows);
+  product.depth = product.b_depth = kk_units(a->value_width, pairs);
+  product.a = rows.rows, product.a_row = rows.row, product.b = m->v, product.c = m->dp;
+  loops->multiply(&product);
+  float log_sum[KK_MOST_ROWS], dot[KK_MOST_ROWS];
+  load_sums(j, b, log_sum, dot);
+  loops->softmax_gradient(&scores, m->dp, log_sum, dot);
+
+  kk_form_paired(m->dy, dy, a->type, dy_row, b->rows, a->value_width, pairs);
+  kk_form_paired(m->q, q, a->type, q_row, b->rows, a->width, pairs);
+  // Pairs of two rows of queries lie in every other row.
+  const int64_t step = 4 * pitch * (pairs ? 2 : 1);
+  loops->multiply(&(kk_product){
+      .m = b->keys, .n = value_width, .depth = depth, .a = m->s, .a_row = 4, .a_step = step, .b = m->dy,
+      .b_lanes = value_width, .b_depth = depth, .c = m->dv + (b->key - from) * value_width,
+      .c_row = value_width, .add = true, .ahead = &m->ahead});
+  loops->multiply(&(kk_product){
+      .m = b->keys, .n = width, .depth = depth, .a = pairs ? m->s + pitch : m->dp, .a_row = 4, .a_step = step,
+      .b = m->q, .b_lanes = width, .b_depth = depth, .c = m->dk + (b->key - from) * width, .c_row = width,
+      .add = true, .ahead = &m->ahead});
+  loops->multiply(&(kk_product){
+      .m = b->rows, .n = width, .depth = kk_units(b->keys, pairs), .a = m->dp, .a_row = 4 * pitch, .a_step = 4,
+      .b = m->paired_k, .b_lanes = width, .b_depth = kk_units(panel_keys, pairs),
+      .c = m->dq + b->query * width, .c_row = width, .add = add, .ahead = &m->ahead});
 }
 
-// All queries of a block with keys start ..< end, their range.
-static void go_back(
-    const struct job *j, const struct memory *m, const kk_query_block *b, int64_t range, int64_t start,
-    int64_t end) {
+// dq of queries that have seen all keys of the range, or the range's share of it; 0 if they saw none.
+static void finish(const struct job *j, const struct memory *m, const kk_unit *u, kk_part rows, bool sees) {
   const kk_attention *a = j->attention;
-  int64_t visible = kk_min(end, kk_visible_keys(a, b));
-  bool is_first = true;
-  float log_sum[KK_QUERY_BLOCK], dot[KK_QUERY_BLOCK], factor[KK_QUERY_BLOCK];
-  if (start < visible) load_queries(j, m, b, log_sum, dot);
-  for (int64_t key = start; key < visible; key += KK_KEY_BLOCK)
-    if (add_keys(j, m, b, start, key, kk_min(KK_KEY_BLOCK, visible - key), log_sum, dot, is_first))
-      is_first = false;
-  if (is_first) memset(m->dq_t, 0, (size_t)(a->width * KK_QUERY_BLOCK) * sizeof(float));
-  for (long i = 0; i < KK_QUERY_BLOCK; i++) factor[i] = a->scale;
-  kk_lanes_scale(m->dq_t, a->width, b->lanes, factor);
-  int64_t at = ((b->batch * a->queries + b->first) * a->heads + b->head) * a->width, row = a->heads * a->width;
-  if (j->ranges > 1)
-    kk_store_transposed(
-        j->shares + range * share_floats(a) + at, KK_F32, row, m->dq_t, b->count, a->width, NULL);
-  else
-    kk_store_transposed(
-        (void *)kk_at(j->dq, a->type, at), a->type, row, m->dq_t, b->count, a->width, m->row);
+  const int64_t width = kk_whole_lanes(a->width), strides[3] = KK_DENSE_STRIDES(a->queries, a->heads, a->width);
+  float *dq = m->dq + rows.first * width;
+  if (!sees) memset(dq, 0, (size_t)(rows.count * width) * sizeof(float));
+  float *share = j->shares + range_index(a, u->range) * share_floats(a);
+  void *to = j->ranges > 1 ? share : (void *)j->dq;
+  const kk_dtype type = j->ranges > 1 ? KK_F32 : a->type;
+  kk_store_rows(
+      (void *)kk_operand_at(to, type, strides, u->batch, rows.first, u->head), type, strides[1], dq, rows.count,
+      a->width, &a->scale, 0);
 }
 
-// Rows start ..< end of dk or dv, times a number.
-static void store_keys(
-    const kk_attention *a, char *out, const float *x, float factor, int64_t n, int64_t batch,
-    int64_t key_head, int64_t start, int64_t end, float *row) {
-  for (int64_t key = start; key < end; key++) {
-    const float *from = x + (key - start) * kk_whole_lanes(n);
-    for (int64_t i = 0; i < n; i++) row[i] = factor * from[i];
-    int64_t at = ((batch * a->keys + key) * a->key_heads + key_head) * n;
-    kk_store_f32((void *)kk_at(out, a->type, at), a->type, 1, row, n);
+// What comes after block number `block`: its dq, the queries of the next block or unit, and shares of the next keys and of
+// dk and dv.
+static void look_ahead(
+    const struct job *j, struct memory *m, const kk_unit *u, const struct keys *keys, long block, long blocks,
+    bool is_last) {
+  const kk_attention *a = j->attention;
+  const kk_attention_results *r = j->results;
+  const kk_unit *n = &keys->next_unit;
+  const int64_t width = a->width, value_width = a->value_width;
+  const kk_part rows = kk_part_of(a->queries, blocks, block), share = kk_part_of(keys->next.count, blocks, block);
+  const kk_part next_keys = {keys->next.first + share.first, share.count};
+  kk_ahead *ahead = &m->ahead;
+  *ahead = (kk_ahead){.count = 0};
+  if (is_last && j->ranges == 1) {
+    const int64_t strides[3] = KK_DENSE_STRIDES(a->queries, a->heads, width);
+    kk_look_ahead(ahead, j->dq, a->type, strides, u->batch, u->head, rows, width, true);
+  }
+  if (n->head != u->head || n->batch != u->batch || block + 1 < blocks) {
+    const kk_unit *reader = block + 1 < blocks ? u : n;
+    const int64_t b = reader->batch, h = reader->head;
+    const kk_part next = kk_part_of(a->queries, blocks, (block + 1) % blocks);
+    if (reader == n || keys->first == u->range.first) {
+      kk_look_ahead(ahead, j->q, a->type, a->q_strides, b, h, next, width, false);
+      kk_look_ahead(ahead, r->dy, a->type, r->dy_strides, b, h, next, value_width, false);
+      kk_look_ahead(ahead, r->y, a->type, r->y_strides, b, h, next, value_width, false);
+    }
+  }
+  kk_look_ahead(ahead, j->k, a->type, a->k_strides, n->batch, n->key_head, next_keys, width, false);
+  kk_look_ahead(ahead, j->v, a->type, a->v_strides, n->batch, n->key_head, next_keys, value_width, false);
+  if (keys->is_last) {
+    const int64_t k[3] = KK_DENSE_STRIDES(a->keys, a->key_heads, width);
+    const int64_t v[3] = KK_DENSE_STRIDES(a->keys, a->key_heads, value_width);
+    const kk_part part = kk_part_of(u->range.count, blocks, block);
+    const kk_part at = {u->range.first + part.first, part.count};
+    kk_look_ahead(ahead, j->dk, a->type, k, u->batch, u->key_head, at, width, true);
+    kk_look_ahead(ahead, j->dv, a->type, v, u->batch, u->key_head, at, value_width, true);
+  }
+  kk_spread_ahead(
+      ahead, 2 * kk_tile_count(rows.count, keys->count) + kk_tile_count(rows.count, width)
+                 + kk_tile_count(keys->count, width) + kk_tile_count(keys->count, value_width));
+}
+
+// All queries with some keys.
+static void go_back_keys(
+    const struct job *j, struct memory *m, const kk_unit *u, const struct keys *keys, bool add) {
+  const kk_attention *a = j->attention;
+  const bool pairs = j->loops->pairs;
+  const int64_t element = (int64_t)kk_dtype_size(a->type);
+  const int64_t k_row = a->k_strides[1] * element, v_row = a->v_strides[1] * element;
+  const void *k = kk_operand_at(j->k, a->type, a->k_strides, u->batch, keys->first, u->key_head);
+  const void *v = kk_operand_at(j->v, a->type, a->v_strides, u->batch, keys->first, u->key_head);
+  if (keys->count > 0) {
+    kk_unit_rows rows = kk_form_rows(k, a->type, k_row, keys->count, a->width, pairs, m->rows);
+    kk_form_transposed(m->k, rows, keys->count, kk_units(a->width, pairs));
+    rows = kk_form_rows(v, a->type, v_row, keys->count, a->value_width, pairs, m->rows);
+    kk_form_transposed(m->v, rows, keys->count, kk_units(a->value_width, pairs));
+    kk_form_paired(m->paired_k, k, a->type, k_row, keys->count, a->width, pairs);
+  }
+  const long blocks = kk_ceil_div(a->queries, kk_block_rows(a));
+  for (long block = 0; block < blocks; block++) {
+    const kk_part rows = kk_part_of(a->queries, blocks, block);
+    const int64_t end = kk_min(kk_visible_keys(a, rows.first + rows.count - 1), u->range.first + u->range.count);
+    const int64_t visible = end - keys->first;
+    // Queries that see nothing are done with the first keys.
+    const bool is_last = visible <= keys->space && (visible > 0 || keys->first == u->range.first);
+    const kk_block b = {u->batch, u->head, rows.first, keys->first, rows.count, kk_min(keys->count, visible)};
+    if (b.keys > 0) {
+      look_ahead(j, m, u, keys, block, blocks, is_last);
+      go_back_block(j, m, &b, u->range.first, keys->count, add);
+    }
+    if (is_last) finish(j, m, u, rows, add || b.keys > 0);
   }
 }
 
-static void handle_ranges(long begin, long end, int worker, void *context) {
+// One head of queries with a range of keys.
+static void go_back(const struct job *j, struct memory *m, const kk_unit *u, const kk_unit *next) {
+  const kk_attention *a = j->attention;
+  const int64_t first = u->range.first, space = kk_block_keys(a);
+  const int64_t end = kk_min(first + u->range.count, kk_visible_keys(a, a->queries - 1));
+  int64_t first_seen = a->keys;
+  for (int64_t key = first; key == first || key < end; key += space) {
+    struct keys keys = {.first = key, .count = kk_min(space, end - key), .space = space, .next_unit = *u};
+    if (key + space < end) {
+      keys.next = (kk_part){key + space, kk_min(space, end - key - space)};
+    } else if (next) {
+      keys.next_unit = *next;
+      keys.next = (kk_part){next->range.first, kk_min(space, next->range.count)};
+    }
+    keys.is_last = key + space >= end && (u->head + 1) % (a->heads / a->key_heads) == 0;
+    if (keys.count > 0) keys.count = kk_load_shared_mask(a, u->batch, u->head, key, keys.count, m->mask);
+    go_back_keys(j, m, u, &keys, first_seen < key);
+    if (keys.count > 0) first_seen = kk_min(first_seen, key);
+  }
+}
+
+// Heads of queries and ranges of keys, in the order in which results become complete. Early ranges first: if scores are
+// causal, they are the most work.
+static kk_unit unit_at(const struct job *j, int64_t i) {
+  const kk_attention *a = j->attention;
+  const int64_t group = a->heads / a->key_heads, range = i / group % j->ranges, key_head = i / group / j->ranges;
+  return (kk_unit){
+      key_head / a->key_heads, key_head % a->key_heads * group + i % group, key_head % a->key_heads,
+      range_at(a, range)};
+}
+
+static void store_keys(const struct job *j, const struct memory *m, const kk_unit *u) {
+  const kk_attention *a = j->attention;
+  const float one = 1;
+  const int64_t row = (u->batch * a->keys + u->range.first) * a->key_heads + u->key_head;
+  kk_store_rows(
+      (void *)kk_at(j->dk, a->type, row * a->width), a->type, a->key_heads * a->width, m->dk, u->range.count,
+      a->width, &a->scale, 0);
+  kk_store_rows(
+      (void *)kk_at(j->dv, a->type, row * a->value_width), a->type, a->key_heads * a->value_width, m->dv,
+      u->range.count, a->value_width, &one, 0);
+}
+
+// Ranges of keys with the group of heads that reads them.
+static void go_back_ranges(long begin, long end, int worker, void *context) {
   const struct job *j = context;
   const kk_attention *a = j->attention;
   const int64_t group = a->heads / a->key_heads;
+  const int64_t width = kk_whole_lanes(a->width), value_width = kk_whole_lanes(a->value_width);
   struct memory m;
   divide(a, j->scratch + worker * j->worker_floats, &m);
-  for (long unit = begin; unit < end; unit++) {
-    int64_t range = kk_early_and_late(unit % j->ranges, j->ranges), key_head = unit / j->ranges % a->key_heads,
-            batch = unit / j->ranges / a->key_heads;
-    int64_t start = range * j->range, last = kk_min(a->keys, start + j->range);
-    size_t keys = (size_t)kk_max(0, last - start);
-    memset(m.dk, 0, keys * (size_t)kk_whole_lanes(a->width) * sizeof(float));
-    memset(m.dv, 0, keys * (size_t)kk_whole_lanes(a->value_width) * sizeof(float));
-    for (int64_t head = key_head * group; head < (key_head + 1) * group; head++)
-      for (long block = 0; block < kk_query_blocks(a); block++) {
-        kk_query_block b = kk_query_block_at(a, batch, head, block);
-        go_back(j, &m, &b, range, start, last);
-      }
-    store_keys(a, j->dk, m.dk, a->scale, a->width, batch, key_head, start, last, m.row);
-    store_keys(a, j->dv, m.dv, 1, a->value_width, batch, key_head, start, last, m.row);
+  for (int64_t i = begin * group; i < end * group; i++) {
+    const bool is_last = i + 1 == end * group;
+    const kk_unit unit = unit_at(j, i), next = unit_at(j, is_last ? i : i + 1);
+    if (i % group == 0) {
+      memset(m.dk, 0, (size_t)(unit.range.count * width) * sizeof(float));
+      memset(m.dv, 0, (size_t)(unit.range.count * value_width) * sizeof(float));
+    }
+    go_back(j, &m, &unit, is_last ? NULL : &next);
+    if ((i + 1) % group == 0) store_keys(j, &m, &unit);
   }
 }
 
@@ -207,10 +319,10 @@ void kk_attention_backward(
   kk_require_f32_or_bf16("kk_attention_backward", a->type);
   struct memory m;
   struct job j = {
-      .attention = a, .results = results, .q = q, .k = k, .v = v, .dq = dq, .dk = dk, .dv = dv,
-      .scratch = scratch, .worker_floats = divide(a, NULL, &m), .ranges = range_count(a),
-      .range = range_keys(a)};
+      .attention = a, .loops = kk_attention_loops_for(a->type), .results = results, .q = q, .k = k, .v = v,
+      .dq = dq, .dk = dk, .dv = dv, .scratch = scratch, .worker_floats = divide(a, NULL, &m),
+      .ranges = range_count(a)};
   j.shares = j.scratch + kk_threads() * j.worker_floats;
-  kk_parallel_for(a->batch * a->key_heads * j.ranges, 1, handle_ranges, &j);
+  kk_parallel_units(a->batch * a->key_heads * j.ranges, go_back_ranges, &j);
   if (j.ranges > 1) kk_parallel_for(a->batch * a->queries * a->heads, 64, add_shares, &j);
 }

@@ -1,35 +1,118 @@
-// Private: the inner loops of attention. Scores lie transposed, (keys, queries) in rows of KK_QUERY_BLOCK
-// numbers: a vector lane is a query, and maxima and sums over keys need no exchange between lanes.
+// Private: the inner loops of attention, once for f32 and once for bf16 with the processor's dot products.
+//
+// What they multiply is a unit of 32 bits: an f32, or a pair of bf16 that are neighbours in depth. An array x (n, m) has
+// three forms: by rows, pairs along m; transposed, the same units with n on the lanes; paired, two rows interleaved to one
+// of units along m (an f32 is its own pair). With those the products of attention are
+//
+//     s = q k^T      by rows x transposed         dv = p^T dy    paired^T x paired
+//     y = p v        by rows x paired             dk = ds^T q    paired^T x paired
+//     dp = dy v^T    by rows x transposed         dq = ds k      by rows x paired
 #pragma once
+#include "ckernels/random.h"
 #include "common.h"
 
-enum { KK_QUERY_BLOCK = 64, KK_KEY_BLOCK = 64, KK_LANES = 16 };
+enum { KK_LANES = 16, KK_PANEL = 4 };  // lanes of a vector, most vectors of a panel
 
-/// c (m, n) = [c +] a b with a(i, l) at a[i * a_row + l * a_step] and b(l, j) at b[l * b_row + j]; n is a
-/// multiple of 16. `a` is read number by number, so any strides will do; b and c by rows.
+typedef float kk_lanes __attribute__((ext_vector_type(16), aligned(4)));
+typedef uint32_t kk_lane_bits __attribute__((ext_vector_type(16), aligned(4)));
+
+#define KK_LOAD(P) (*(const kk_lanes *)(P))
+#define KK_STORE(P, X) (*(kk_lanes *)(P) = (X))
+
+// Rounded up to whole vectors.
+KK_INLINE int64_t kk_whole_lanes(int64_t n) { return (n + KK_LANES - 1) / KK_LANES * KK_LANES; }
+
+/// Rows of memory that will be needed, fetched a few at a time between the tiles of products: rows of one head lie apart,
+/// where no processor looks ahead.
+typedef struct {
+  const char *at;
+  int64_t row;  // bytes from one to the next
+  long count, bytes;
+  bool written;
+} kk_ahead_rows;
+
+typedef struct {
+  kk_ahead_rows parts[10];
+  int count, part;
+  long done, step;
+} kk_ahead;
+
+KK_INLINE void kk_fetch(kk_ahead *a) {
+  for (long n = a->step; n > 0 && a->part < a->count; n--) {
+    const kk_ahead_rows *p = &a->parts[a->part];
+    const char *row = p->at + a->done * p->row;
+    if (p->written)
+      for (long i = 0; i < p->bytes; i += 64) __builtin_prefetch(row + i, 1, 2);
+    else
+      for (long i = 0; i < p->bytes; i += 64) __builtin_prefetch(row + i, 0, 2);
+    if (++a->done == p->count) a->part++, a->done = 0;
+  }
+}
+
+/// c (m, n) = [c +] a b over `depth` units, a(i, l) at i a_row + l a_step bytes, c by rows and written up to whole
+/// vectors. b lies in panels of up to four vectors of lanes, one behind the other, each (b_depth, its lanes).
 typedef struct {
   long m, n, depth;
-  const float *a, *b;
+  const void *a;
+  int64_t a_row, a_step;
+  const float *b;
+  long b_lanes, b_depth;
   float *c;
-  int64_t a_row, a_step, b_row, c_row;
+  int64_t c_row;
   bool add;
+  kk_ahead *ahead;
 } kk_product;
-void kk_lanes_multiply(const kk_product *product);
 
-/// One step of the online softmax (arXiv 2205.14135, algorithm 1): s (keys, n) becomes exp(s - top), top and
-/// sum (n) are brought up to date, and `fade` (n) is the factor for what was summed before. Returns whether any
-/// is not 1.
-bool kk_lanes_softmax(float *s, long keys, long n, float *top, float *sum, float *fade);
+/// Most rows of a tile of so many vectors.
+KK_INLINE long kk_tile_rows(long vectors) { return vectors == 4 ? 6 : vectors == 3 ? 8 : 12; }
 
-/// s = exp(s - log_sum), the probabilities, and dp = s (dp - dot), the gradient of the scores; both (keys, n).
-void kk_lanes_softmax_gradient(
-    float *s, float *dp, long keys, long n, const float *log_sum, const float *dot);
+/// Vectors of panel i of `vectors`: as even as they come.
+KK_INLINE long kk_panel_vectors(long vectors, long i) {
+  long panels = kk_ceil_div(vectors, KK_PANEL);
+  return vectors / panels + (i < vectors % panels);
+}
 
-/// x (rows, n) *= factor (n).
-void kk_lanes_scale(float *x, long rows, long n, const float *factor);
+/// A block of scores (rows, keys) at a distance of `pitch`, keys rounded up to whole vectors; those in base 2 are
+/// `factor` times these. Dropped probabilities, elements `element` + row `element_row` + key of `keep`, are 0, the rest
+/// times its value; `element` and `element_row` are multiples of 64.
+typedef struct {
+  float *s;
+  int64_t pitch;
+  long rows, keys;
+  float factor;
+  const kk_keep *keep;  // or NULL
+  uint64_t element, element_row;
+} kk_scores;
 
-/// x (rows, n) += y (rows, n), in rows of KK_QUERY_BLOCK.
-void kk_lanes_add(float *x, long rows, long n, const float *y);
+typedef struct {
+  bool pairs;
+  void (*multiply)(const kk_product *product);
+  /// One step of the online softmax (arXiv 2205.14135, algorithm 1): s becomes 2^(s - top), by rows; top and sum (rows) are
+  /// brought up to date, and `fade` (rows) is the factor for what was summed before.
+  void (*softmax)(const kk_scores *scores, float *top, float *sum, float *fade);
+  /// p = 2^(s - log_sum), and ds = p (dp - dot) in place of dp (rows, keys). f32: p in place of s. bf16: rows 2 i of s
+  /// become pairs of p, rows 2 i + 1 pairs of ds, and those of dp ds by rows; there is room for an even number of rows.
+  void (*softmax_gradient)(const kk_scores *scores, float *dp, const float *log_sum, const float *dot);
+} kk_attention_loops;
+
+/// For operands of a type; `pairs` is false where bf16 has to be computed in f32.
+const kk_attention_loops *kk_attention_loops_for(kk_dtype type);
+
+/// attention_loops_bf16.c; NULL where the processor has no such instruction.
+const kk_attention_loops *kk_attention_loops_bf16(void);
+
+/// attention_loops_wide.c: products for 32 registers of 64 bytes, where there are such.
+bool kk_has_wide_registers(void);
+void kk_multiply_wide(const kk_product *product);
+
+/// s = factor s + mask (rows, or one for all if `mask_row` is 0), after which the factor is 1.
+void kk_scores_add(kk_scores *scores, const float *mask, int64_t mask_row);
+
+/// s = -infinity from key `seen` + row on, and from `keys` on.
+void kk_scores_hide(const kk_scores *scores, long seen);
+
+/// x (rows, n) *= factor (rows), at a distance of `pitch`.
+void kk_rows_scale(float *x, int64_t pitch, long rows, long n, const float *factor);
 
 /// Scores of one query: s[i] = scale sum_j q_j k(i, j), k (rows, n) of f32 or bf16 in rows of `k_row`.
 void kk_row_scores(

@@ -15,7 +15,7 @@ struct job {
   int64_t ranges, partial;
 };
 
-bool kk_attention_is_by_rows(const kk_attention *a) { return a->queries <= MOST_QUERIES; }
+bool kk_attention_is_by_rows(const kk_attention *a) { return !a->drops && a->queries <= MOST_QUERIES; }
 
 static int64_t partial_floats(const kk_attention *a) { return kk_whole_lanes(a->value_width + 2); }
 

@@ -56,6 +56,13 @@ KK_INLINE float kk_exp_of_negative(float x) {
   return p * kk_pow2i(k);
 }
 
+// 2^r for |r| <= 1/2, for numbers and vectors of numbers; 1 at 0.
+#define KK_EXP2_NEAR_ZERO(R)                                                                                 \
+  ((((((1.326472731e-3f * (R) + 9.671512991e-3f) * (R) + 5.550733581e-2f) * (R) + 2.402224243e-1f) * (R) +  \
+        6.931470037e-1f) *                                                                                   \
+       (R)) +                                                                                                \
+   1.0f)
+
 KK_INLINE float kk_expm1f(float x) {
   KK_CONTRACT
   int32_t k;

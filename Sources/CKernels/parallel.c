@@ -92,3 +92,27 @@ void kk_parallel_for(long n, long grain, kk_body body, void *context) {
   struct launch launch = {n, grain, blocks, workers, body, context};
   GOMP_parallel(run_worker, &launch, (unsigned)workers, 0);
 }
+
+struct queue {
+  _Atomic long next;
+  long n, step;
+  kk_body body;
+  void *context;
+};
+
+static void take_units(long begin, long end, int worker, void *context) {
+  (void)begin, (void)end;
+  struct queue *q = context;
+  for (;;) {
+    long unit = atomic_fetch_add_explicit(&q->next, q->step, memory_order_relaxed);
+    if (unit >= q->n) return;
+    q->body(unit, kk_min(q->n, unit + q->step), worker, q->context);
+  }
+}
+
+void kk_parallel_units(long n, kk_body body, void *context) {
+  // Ranges enough to even out, of units enough to look ahead.
+  long step = kk_max(1, kk_min(8, n / (kk_threads() * 6)));
+  struct queue queue = {0, n, step, body, context};
+  kk_parallel_for(kk_min(kk_ceil_div(n, step), kk_threads()), 1, take_units, &queue);
+}

@@ -41,7 +41,7 @@ public struct MaskedLanguageModelConfiguration: EvaluatedConfiguration {
   public init() {}
 
   /// The model that suits small texts when none is configured. Its first weights are larger than those of wide networks,
-  /// whose sums have more terms; and there is no dropout inside attention, which would need its maps.
+  /// whose sums have more terms; and there is no dropout inside attention.
   public static func standardModel(context: Int, dropout: Double) -> BertConfig {
     var model = BertConfig()
     model.max_position_embeddings = context

@@ -9,21 +9,23 @@ import Testing
   let backend = CPUBackend()
 
   /// Attention of `heads` parts of one joint projection x (2, T, 3 C), and its gradient.
-  private func tensors(_ x: Tensor, heads: Int, isCausal: Bool = true) -> [Tensor] {
+  private func tensors(_ x: Tensor, heads: Int, isCausal: Bool = true, dropout: Double = 0) -> [Tensor] {
     let n = x.shape[0], t = x.shape[1], c = x.shape[2] / 3
     let (loss, gradients) = valueAndGradient(withRespectTo: [x]) {
       let parts = x.split(3, axis: 2).map { $0.reshaped(n, t, heads, c / heads).swappingAxes(1, 2) }
-      let y = attention(parts[0], parts[1], parts[2], isCausal: isCausal)
+      let y = Mode.training(RandomKey(seed: 7)) {
+        attention(parts[0], parts[1], parts[2], isCausal: isCausal, dropout: dropout)
+      }
       return square(y.swappingAxes(1, 2).reshaped(n, t, c)).mean()
     }
     return [loss] + gradients
   }
 
-  @Test func memoryIsLinearInTheSequence() {
+  @Test(arguments: [0, 0.1]) func memoryIsLinearInTheSequence(dropout: Double) {
     Backends.with(backend) {
       func bytes(_ t: Int) -> Int {
-        Evaluator.shared.plan(for: tensors(evaluated(numbers([2, t, 96], 1)), heads: 4), backend: backend)
-          .arenaBytes
+        let x = evaluated(numbers([2, t, 96], 1))
+        return Evaluator.shared.plan(for: tensors(x, heads: 4, dropout: dropout), backend: backend).arenaBytes
       }
       let (short, long) = (bytes(512), bytes(4096))
       #expect(long < 9 * short)
@@ -32,14 +34,15 @@ import Testing
     }
   }
 
-  @Test func operandsAreReadWhereTheyLie() {
+  @Test(arguments: [0, 0.1]) func operandsAreReadWhereTheyLie(dropout: Double) {
     Backends.with(backend) {
       let x = evaluated(numbers([2, 70, 96], 1))
-      let plan = Evaluator.shared.plan(for: tensors(x, heads: 4), backend: backend)
+      let plan = Evaluator.shared.plan(for: tensors(x, heads: 4, dropout: dropout), backend: backend)
       let names = plan.steps.map { type(of: $0.op).name }
       #expect(names.filter { $0 == "ScaledDotProductAttention" }.count == 1, "\(plan)")
       #expect(names.filter { $0 == "AttentionGradient" }.count == 1, "\(plan)")
       #expect(!names.contains("Copy") && !names.contains("MatMul"), "\(plan)")
+      #expect(!names.contains("Random"), "\(plan)")
     }
   }
 
@@ -56,6 +59,27 @@ import Testing
       }
       let size = plain[0].floats().reduce(0) { max($0, abs($1)) }
       for (a, b) in zip(fused[1].floats(), plain[0].floats()) { #expect(abs(a - b) <= 1e-5 * size) }
+    }
+  }
+
+  /// What is dropped is what the dropout of a map of whole groups of 64 keys drops.
+  @Test func dropoutEqualsThatOfTheDecomposition() {
+    Backends.with(backend) {
+      let x = evaluated(numbers([2, 70, 24], 1))
+      let fused = tensors(x, heads: 2, isCausal: false, dropout: 0.3)
+      evaluate(fused)
+      let (_, plain) = valueAndGradient(withRespectTo: [x]) {
+        let parts = x.split(3, axis: 2).map { $0.reshaped(2, 70, 2, 4).swappingAxes(1, 2) }
+        let map = ScaledDotProductAttention.probabilities(
+          parts[0], parts[1], mask: nil, scale: 0.5, isCausal: false)
+        let kept = Tensor.bernoulli([2, 2, 70, 128], probability: 0.7, key: RandomKey(seed: 7)).sliced(3, 0..<70)
+        return square(matmul(select(kept, map / 0.7, 0), parts[2])).mean()
+      }
+      let size = plain[0].floats().reduce(0) { max($0, abs($1)) }
+      for (a, b) in zip(fused[1].floats(), plain[0].floats()) { #expect(abs(a - b) <= 1e-5 * size) }
+      let other = tensors(x, heads: 2, isCausal: false)
+      evaluate(other)
+      #expect(zip(fused[1].floats(), other[1].floats()).contains { abs($0 - $1) > 0.01 * size })
     }
   }
 

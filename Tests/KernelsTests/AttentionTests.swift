@@ -13,8 +13,13 @@ import Testing
     var width: Int, valueWidth: Int
     var isCausal = false
     var mask = Mask.none
+    var scale = 0.3
+    var dropout = 0.0
+    /// Elements between the positions of q, k and v.
+    var gap = 3
     var testDescription: String {
-      "\(batch) x \(queries) of \(keys), heads \(heads)/\(keyHeads), \(width), \(valueWidth), \(isCausal) \(mask)"
+      "\(batch) x \(queries) of \(keys), heads \(heads)/\(keyHeads), \(width), \(valueWidth), \(isCausal) \(mask), "
+        + "scale \(scale), dropout \(dropout)"
     }
   }
 
@@ -26,6 +31,13 @@ import Testing
     Problem(queries: 70, keys: 130, width: 64, valueWidth: 64),
     Problem(queries: 40, keys: 530, heads: 2, keyHeads: 1, width: 48, valueWidth: 80),
     Problem(queries: 130, keys: 70, width: 17, valueWidth: 31),
+    // As wide as a small picture's, and as short as a sentence's; rows and lanes in every remainder.
+    Problem(queries: 97, keys: 70, heads: 1, keyHeads: 1, width: 256, valueWidth: 256, gap: 0),
+    Problem(queries: 50, keys: 50, heads: 3, keyHeads: 3, width: 32, valueWidth: 32, gap: 32),
+    Problem(queries: 29, keys: 97, heads: 3, keyHeads: 1, width: 6, valueWidth: 112, dropout: 0.25, gap: 4),
+    Problem(queries: 4, keys: 300, heads: 4, keyHeads: 2, width: 30, valueWidth: 18, dropout: 0.5, gap: 2),
+    Problem(queries: 33, keys: 15, heads: 2, keyHeads: 2, width: 16, valueWidth: 16, scale: -0.2, gap: 0),
+    Problem(queries: 9, keys: 20, width: 8, valueWidth: 8, scale: 0, dropout: 0.1),
   ].flatMap { problem in
     [Problem.Mask.none, .truth, .keys, .added, .hiddenEnd].flatMap { mask in
       [false, true].map { isCausal in
@@ -43,17 +55,15 @@ import Testing
     let y: Storage, logSum: Storage, dq: Storage, dk: Storage, dv: Storage
     var mask: Storage?
     var description = kk_attention()
-    static let gap = 3
-
     init(_ p: Problem, _ type: kk_dtype) {
       var random = Seeded(71)
       (self.p, self.type) = (p, type)
       func filled(_ positions: Int, _ heads: Int, _ width: Int, gap: Int = 0) -> Storage {
         Storage(random.values(p.batch * positions * (heads * width + gap), in: -2...2), type)
       }
-      q = filled(p.queries, p.heads, p.width, gap: Self.gap)
-      k = filled(p.keys, p.keyHeads, p.width, gap: Self.gap)
-      v = filled(p.keys, p.keyHeads, p.valueWidth, gap: Self.gap)
+      q = filled(p.queries, p.heads, p.width, gap: p.gap)
+      k = filled(p.keys, p.keyHeads, p.width, gap: p.gap)
+      v = filled(p.keys, p.keyHeads, p.valueWidth, gap: p.gap)
       dy = filled(p.queries, p.heads, p.valueWidth)
       y = Storage(type, count: dy.count)
       logSum = Storage(KK_F32, count: p.batch * p.heads * p.queries)
@@ -80,6 +90,10 @@ import Testing
         strides.2 = 0
       }
       description.mask_strides = strides
+      description.drops = p.dropout > 0
+      description.keep = kk_keep(
+        random: kk_random(key: (7, 11), stream: (5, 0)), bound: kk_keep_bound(1 - p.dropout),
+        value: Float(1 / (1 - p.dropout)))
       description.mask_type = mask?.type ?? KK_BOOL
       description.mask = mask.map { UnsafeRawPointer($0.data) }
       (description.batch, description.queries, description.keys) = (
@@ -87,10 +101,12 @@ import Testing
       )
       (description.heads, description.key_heads) = (Int64(p.heads), Int64(p.keyHeads))
       (description.width, description.value_width) = (Int64(p.width), Int64(p.valueWidth))
-      (description.type, description.scale, description.causal) = (type, 0.3, p.isCausal)
-      description.q_strides = Self.strides(p.queries, p.heads, p.width, gap: Self.gap)
-      description.k_strides = Self.strides(p.keys, p.keyHeads, p.width, gap: Self.gap)
-      description.v_strides = Self.strides(p.keys, p.keyHeads, p.valueWidth, gap: Self.gap)
+      (description.type, description.scale, description.causal) = (
+        type, Float(p.scale), p.isCausal
+      )
+      description.q_strides = Self.strides(p.queries, p.heads, p.width, gap: p.gap)
+      description.k_strides = Self.strides(p.keys, p.keyHeads, p.width, gap: p.gap)
+      description.v_strides = Self.strides(p.keys, p.keyHeads, p.valueWidth, gap: p.gap)
     }
 
     static func strides(_ positions: Int, _ heads: Int, _ width: Int, gap: Int = 0) -> (Int64, Int64, Int64) {
@@ -119,6 +135,15 @@ import Testing
       }
     }
 
+    /// What the probabilities of a query are multiplied with.
+    private func kept(row: Int) -> [Double] {
+      guard description.drops else { return [Double](repeating: 1, count: p.keys) }
+      var values = [Float](repeating: 0, count: p.keys)
+      let start = UInt64(row) * UInt64(kk_attention_map_row(Int64(p.keys)))
+      kk_keep_f32(&description.keep, start, p.keys, &values)
+      return values.map(Double.init)
+    }
+
     /// y, log-sum, dq, dk and dv.
     func expected() -> [[Double]] {
       var y = [Double](repeating: 0, count: y.count), logSum = [Double](repeating: 0, count: logSum.count)
@@ -129,14 +154,14 @@ import Testing
         for h in 0..<p.heads {
           let g = h / (p.heads / p.keyHeads)
           for t in 0..<p.queries {
-            let qAt = (b * p.queries + t) * (p.heads * n + Self.gap) + h * n
+            let qAt = (b * p.queries + t) * (p.heads * n + p.gap) + h * n
             let yAt = ((b * p.queries + t) * p.heads + h) * m
             let dqAt = ((b * p.queries + t) * p.heads + h) * n
-            func kAt(_ s: Int) -> Int { (b * p.keys + s) * (p.keyHeads * n + Self.gap) + g * n }
-            func vAt(_ s: Int) -> Int { (b * p.keys + s) * (p.keyHeads * m + Self.gap) + g * m }
+            func kAt(_ s: Int) -> Int { (b * p.keys + s) * (p.keyHeads * n + p.gap) + g * n }
+            func vAt(_ s: Int) -> Int { (b * p.keys + s) * (p.keyHeads * m + p.gap) + g * m }
             let scores = (0..<p.keys).map { s -> Double in
               if p.isCausal && s > t + p.keys - p.queries { return -.infinity }
-              let score = 0.3 * (0..<n).reduce(0) { $0 + q.get(qAt + $1) * k.get(kAt(s) + $1) }
+              let score = p.scale * (0..<n).reduce(0) { $0 + q.get(qAt + $1) * k.get(kAt(s) + $1) }
               guard let mask else { return score }
               let entry = mask.get(
                 b * p.queries * p.keys + t * Int(description.mask_strides.2) + s)
@@ -147,16 +172,17 @@ import Testing
             let sum = scores.reduce(0) { $0 + exp($1 - top) }
             logSum[(b * p.heads + h) * p.queries + t] = top + log(sum)
             let weights = scores.map { exp($0 - top) / sum }
+            let kept = kept(row: (b * p.heads + h) * p.queries + t)
             var dot = 0.0
             for e in 0..<m {
-              y[yAt + e] = (0..<p.keys).reduce(0) { $0 + weights[$1] * v.get(vAt($1) + e) }
+              y[yAt + e] = (0..<p.keys).reduce(0) { $0 + weights[$1] * kept[$1] * v.get(vAt($1) + e) }
               dot += y[yAt + e] * dy.get(yAt + e)
             }
             for s in 0..<p.keys where weights[s] != 0 {
               let dp = (0..<m).reduce(0) { $0 + dy.get(yAt + $1) * v.get(vAt(s) + $1) }
-              let ds = 0.3 * weights[s] * (dp - dot)
+              let ds = p.scale * weights[s] * (kept[s] * dp - dot)
               let keyRow = (b * p.keys + s) * p.keyHeads + g
-              for e in 0..<m { dv[keyRow * m + e] += weights[s] * dy.get(yAt + e) }
+              for e in 0..<m { dv[keyRow * m + e] += weights[s] * kept[s] * dy.get(yAt + e) }
               for d in 0..<n {
                 dq[dqAt + d] += ds * k.get(kAt(s) + d)
                 dk[keyRow * n + d] += ds * q.get(qAt + d)
@@ -190,12 +216,15 @@ import Testing
     Problem(batch: 2, queries: 100, keys: 130, width: 24, valueWidth: 40, isCausal: true),
     Problem(queries: 90, keys: 700, heads: 1, keyHeads: 1, width: 16, valueWidth: 16),
     Problem(queries: 2, keys: 900, heads: 3, keyHeads: 1, width: 16, valueWidth: 16),
+    Problem(batch: 3, queries: 50, keys: 50, width: 32, valueWidth: 32, dropout: 0.1),
   ])
   func anyNumberOfThreadsGivesTheSameBits(_ problem: Problem) {
-    let one = Operands(problem, KK_F32), several = Operands(problem, KK_F32)
-    one.run(threads: 1)
-    several.run(threads: 3)
-    #expect(one.results == several.results)
+    for type in [KK_F32, KK_BF16] {
+      let one = Operands(problem, type), several = Operands(problem, type)
+      one.run(threads: 1)
+      several.run(threads: 3)
+      #expect(one.results == several.results)
+    }
   }
 
   @Test func scratchMemoryIsLinear() {

@@ -26,6 +26,26 @@ import Testing
     }
   }
 
+  @Test func unitsAreHandedOutOnce() {
+    for threads in [1, 2, 5] {
+      for n in [0, 1, 3, 100, 1003] {
+        let hits = Storage([Double](repeating: 0, count: n), KK_I32)
+        kernels {
+          let before = kk_threads()
+          kk_set_threads(Int32(threads))
+          kk_parallel_units(
+            n,
+            { begin, end, worker, context in
+              precondition(begin < end && worker >= 0 && worker < kk_threads())
+              for i in begin..<end { context!.assumingMemoryBound(to: Int32.self)[i] += 1 }
+            }, hits.at(0, Int32.self))
+          kk_set_threads(before)
+        }
+        #expect(hits.values.allSatisfy { $0 == 1 }, "\(n) units, \(threads) threads")
+      }
+    }
+  }
+
   @Test func nestedLaunchIsSerial() {
     let calls = Storage([0, 0], KK_I32)
     kernels {

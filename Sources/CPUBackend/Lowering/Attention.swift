@@ -4,14 +4,17 @@ import KalsaeRuntime
 import KalsaeTensors
 
 extension ScaledDotProductAttention: CPUComposite {
-  func isClaimed(_ inputs: [Spec]) -> Bool { isKernelAttention(inputs[..<3], inputs.dropFirst(3)) }
+  func isClaimed(_ inputs: [Spec]) -> Bool {
+    isKernelAttention(inputs[..<3], inputs.dropFirst(leadingCount))
+  }
 
   func lowered(_ inputs: [Operand], _ outputs: [Operand]) -> Kernel {
-    let kernel = AttentionKernel(inputs[..<3], mask: inputs.count > 3 ? inputs[3] : nil, scale, isCausal)
-    let count = inputs.count
-    return Kernel("attention", scratchBytes: kernel.with(mask: nil) { Int(kk_attention_forward_scratch($0)) })
-    { p in
-      kernel.with(mask: count > 3 ? p[3] : nil) {
+    let kernel = AttentionKernel(
+      inputs[..<3], mask: inputs.dropFirst(leadingCount).first, scale, isCausal, dropout)
+    let count = inputs.count, leadingCount = leadingCount
+    let scratchBytes = kernel.measured { Int(kk_attention_forward_scratch($0)) }
+    return Kernel("attention", scratchBytes: scratchBytes) { p in
+      kernel.with(mask: count > leadingCount ? p[leadingCount] : nil, key: p[3]) {
         kk_attention_forward(
           $0, p[0], p[1], p[2], p[count], p[count + 1].assumingMemoryBound(to: Float.self), p[count + 2])
       }
@@ -20,19 +23,22 @@ extension ScaledDotProductAttention: CPUComposite {
 }
 
 extension AttentionGradient: CPUComposite {
-  func isClaimed(_ inputs: [Spec]) -> Bool { isKernelAttention(inputs[1...3], inputs.dropFirst(6)) }
+  func isClaimed(_ inputs: [Spec]) -> Bool {
+    isKernelAttention(inputs[1...3], inputs.dropFirst(leadingCount))
+  }
 
   func lowered(_ inputs: [Operand], _ outputs: [Operand]) -> Kernel {
-    let kernel = AttentionKernel(inputs[1...3], mask: inputs.count > 6 ? inputs[6] : nil, scale, isCausal)
+    let kernel = AttentionKernel(
+      inputs[1...3], mask: inputs.dropFirst(leadingCount).first, scale, isCausal, dropout)
     let dy = rowStrides(inputs[0]), y = rowStrides(inputs[4])
-    let count = inputs.count
-    let scratchBytes = kernel.with(mask: nil) { Int(kk_attention_backward_scratch($0)) }
+    let count = inputs.count, leadingCount = leadingCount
+    let scratchBytes = kernel.measured { Int(kk_attention_backward_scratch($0)) }
     return Kernel("attention gradient", scratchBytes: scratchBytes) { p in
       var results = kk_attention_results()
       (results.dy, results.y) = (UnsafeRawPointer(p[0]), UnsafeRawPointer(p[4]))
       (results.dy_strides, results.y_strides) = (dy, y)
       results.log_sum = UnsafePointer(p[5].assumingMemoryBound(to: Float.self))
-      kernel.with(mask: count > 6 ? p[6] : nil) {
+      kernel.with(mask: count > leadingCount ? p[leadingCount] : nil, key: p[6]) {
         kk_attention_backward(
           $0, &results, p[1], p[2], p[3], p[count], p[count + 1], p[count + 2], p[count + 3])
       }
@@ -43,9 +49,14 @@ extension AttentionGradient: CPUComposite {
 extension CPUBackend {
   /// Whether an attention kernel reads operand number `index` through `layout`.
   func attentionReads(_ layout: Layout, input index: Int, of op: any Op) -> Bool {
-    let rows = op is AttentionGradient ? [0, 1, 2, 3, 4] : [0, 1, 2]
+    let (rows, mask) =
+      switch op {
+      case let op as ScaledDotProductAttention: (0..<3, op.leadingCount)
+      case let op as AttentionGradient: (0..<5, op.leadingCount)
+      default: (0..<0, -1)
+      }
     if rows.contains(index) { return layout.shape[3] == 1 || layout.strides[3] == 1 }
-    return index == (op is AttentionGradient ? 6 : 3)
+    return index == mask
   }
 }
 
@@ -63,10 +74,14 @@ private func rowStrides(_ x: Operand) -> (Int64, Int64, Int64) {
 
 /// Attention as the kernels want it.
 private struct AttentionKernel: @unchecked Sendable {
-  /// Without the mask's address; never changed.
+  /// Without the addresses and the random key; never changed.
   private let attention: kk_attention
+  private let hasMask: Bool
 
-  init(_ operands: ArraySlice<Operand>, mask: Operand?, _ scale: Double, _ isCausal: Bool) {
+  init(
+    _ operands: ArraySlice<Operand>, mask: Operand?, _ scale: Double, _ isCausal: Bool,
+    _ dropout: AttentionDropout?
+  ) {
     let (q, k, v) = (operands.first!, operands.dropFirst().first!, operands.last!)
     var a = kk_attention()
     (a.batch, a.queries, a.heads) = (Int64(q.shape[0]), Int64(q.shape[1]), Int64(q.shape[2]))
@@ -83,12 +98,33 @@ private struct AttentionKernel: @unchecked Sendable {
       }
       a.mask_strides = (strides[0], strides[1], strides[2], strides[3])
     }
+    if let dropout {
+      a.drops = true
+      a.keep = kk_keep(
+        random: kk_random(key: (0, 0), stream: (dropout.stream, 0)),
+        bound: kk_keep_bound(1 - dropout.probability), value: Float(dropout.factor))
+    }
     attention = a
+    hasMask = mask != nil
   }
 
-  func with<R>(mask: UnsafeMutableRawPointer?, _ body: (UnsafePointer<kk_attention>) -> R) -> R {
+  /// `body` of attention whose addresses are not read.
+  func measured<R>(_ body: (UnsafePointer<kk_attention>) -> R) -> R {
+    var attention = attention
+    attention.mask = hasMask ? UnsafeRawPointer(bitPattern: 1) : nil
+    return body(&attention)
+  }
+
+  /// `key` is read if probabilities are dropped.
+  func with<R>(
+    mask: UnsafeMutableRawPointer?, key: UnsafeMutableRawPointer, _ body: (UnsafePointer<kk_attention>) -> R
+  ) -> R {
     var attention = attention
     attention.mask = UnsafeRawPointer(mask)
+    if attention.drops {
+      let words = key.assumingMemoryBound(to: UInt32.self)
+      attention.keep.random.key = (words[0], words[1])
+    }
     return body(&attention)
   }
 }

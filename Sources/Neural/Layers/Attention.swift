@@ -29,28 +29,17 @@ public func multiHeadAttention(
   }
 
   let factor = scale ?? 1 / Double(queries.shape[-1]).squareRoot()
-  func map() -> Tensor {
-    ScaledDotProductAttention.probabilities(
-      queries, keys, mask: mask, scale: factor, isCausal: isCausal)
+  AttentionMaps.current?.record {
+    ScaledDotProductAttention.probabilities(queries, keys, mask: mask, scale: factor, isCausal: isCausal)
   }
-  AttentionMaps.current?.record(map)
-  let mixed =
-    dropout > 0 && Mode.isTraining
-    ? matmul(KalsaeTensors.dropout(map(), probability: dropout), repeated(values, to: heads))
-    : attention(queries, keys, values, mask: mask, isCausal: isCausal, scale: factor)
+  let mixed = attention(
+    queries, keys, values, mask: mask, isCausal: isCausal, scale: factor, dropout: dropout)
   return mixed.swappingAxes(1, 2).reshaped(q.shape[0], q.shape[1], -1)  // (B, T, heads D)
 }
 
 /// (B, T, heads D) -> (B, heads, T, D).
 private func inHeads(_ x: Tensor, _ heads: Int) -> Tensor {
   x.reshaped(x.shape[0], x.shape[1], heads, x.shape[2] / heads).swappingAxes(1, 2)
-}
-
-/// Each head of (B, sources, S, D) for a group of neighbours: (B, heads, S, D).
-private func repeated(_ x: Tensor, to heads: Int) -> Tensor {
-  let (b, sources, s, d) = (x.shape[0], x.shape[1], x.shape[2], x.shape[3])
-  guard sources != heads else { return x }
-  return x.expanded(2).broadcast(to: [b, sources, heads / sources, s, d]).reshaped(b, heads, s, d)
 }
 
 /// A mask for `attention` from one flag a token: (B, S), not 0 where there is a token -> bool (B, 1, 1, S).

@@ -1,21 +1,29 @@
-/// `y = softmax(scale q k^T + mask) v` of each head (Vaswani et al. 2017, equation 1), and the scores' log-sum-exp.
+/// `y = dropout(softmax(scale q k^T + mask)) v` of each head (Vaswani et al. 2017, equation 1), and the scores'
+/// log-sum-exp.
 ///
-/// q (B, T, H, D), k (B, S, K, D), v (B, S, K, E), mask broadcast to (B, H, T, S): bool (true attends) or added to the
-/// scores -> y (B, T, H, E), and log sum_s exp(score) of each query, (B, H, T) float32.
+/// q (B, T, H, D), k (B, S, K, D), v (B, S, K, E), the random key where there is dropout, int32 (2), and perhaps a mask
+/// broadcast to (B, H, T, S): bool (true attends) or added to the scores -> y (B, T, H, E), and log sum_s exp(score) of
+/// each query, (B, H, T) float32.
 /// Heads stand behind positions, as a projection leaves them. K divides H: head h reads key head h / (H / K)
 /// (arXiv 2305.13245). Causal: position t of the last T positions attends to those up to S - T + t. A query with
 /// nothing to attend to has y = 0 and log-sum-exp 0.
 public struct ScaledDotProductAttention: CompositeOp {
   public let scale: Double
   public let isCausal: Bool
+  public let dropout: AttentionDropout?
 
-  public init(scale: Double, isCausal: Bool) {
+  public init(scale: Double, isCausal: Bool, dropout: AttentionDropout? = nil) {
     self.scale = scale
     self.isCausal = isCausal
+    self.dropout = dropout
   }
 
+  /// Operands in front of the mask.
+  package var leadingCount: Int { 3 + (dropout == nil ? 0 : 1) }
+
   public func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] {
-    try checkAttention(inputs[0], inputs[1], inputs[2], mask: inputs.count > 3 ? inputs[3] : nil)
+    try checkAttention(inputs[0], inputs[1], inputs[2], mask: inputs.dropFirst(leadingCount).first)
+    try checkKey(dropout, inputs, at: 3)
     let q = inputs[0].shape
     return [
       Spec([q[0], q[1], q[2], inputs[2].shape[3]], inputs[0].dtype), Spec([q[0], q[2], q[1]], .float32),
@@ -25,12 +33,11 @@ public struct ScaledDotProductAttention: CompositeOp {
   public func vjp(_ cotangents: [Tensor?], inputs: [Tensor], outputs: [Tensor]) -> [Tensor?] {
     guard cotangents[1] == nil else { return decompositionVJP(cotangents, inputs) }
     guard let dy = cotangents[0] else { return inputs.map { _ in nil } }
-    let op = AttentionGradient(scale: scale, isCausal: isCausal)
+    let op = AttentionGradient(scale: scale, isCausal: isCausal, dropout: dropout)
     let operands = [dy] + inputs[..<3] + outputs + inputs[3...]
-    let gradients = apply(op, operands)
-    guard inputs.count > 3 else { return gradients }
+    let gradients = apply(op, operands) + (dropout == nil ? [] : [nil])
+    guard let mask = inputs.dropFirst(leadingCount).first else { return gradients }
     // Nothing computes this unless a learned bias asks for it.
-    let mask = inputs[3]
     return gradients + [
       mask.dtype.isFloatingPoint ? op.scores(operands).gradient.cast(to: mask.dtype) : nil
     ]
@@ -39,8 +46,10 @@ public struct ScaledDotProductAttention: CompositeOp {
   public func decomposed(_ inputs: [Tensor]) -> [Tensor] {
     let q = inputs[0].swappingAxes(1, 2), k = inputs[1].swappingAxes(1, 2), v = inputs[2].swappingAxes(1, 2)
     let (scores, allowed) = attentionScores(
-      q, k, mask: inputs.count > 3 ? inputs[3] : nil, scale: scale, isCausal: isCausal)
-    let y = groupedProduct(attentionProbabilities(scores, allowed), v).swappingAxes(1, 2)
+      q, k, mask: inputs.dropFirst(leadingCount).first, scale: scale, isCausal: isCausal)
+    var p = attentionProbabilities(scores, allowed)
+    if let dropout { p = dropout(p, key: inputs[3]) }
+    let y = groupedProduct(p, v).swappingAxes(1, 2)
     guard scores.count > 0 else { return [y, .zeros([q.shape[0], q.shape[1], q.shape[2]])] }
     let wide = scores.cast(to: .float32)
     let top = stopGradient(wide.max([-1], keepingAxes: true))
@@ -61,23 +70,55 @@ public struct ScaledDotProductAttention: CompositeOp {
   }
 }
 
-/// The gradient of `ScaledDotProductAttention`: inputs dy, q, k, v, y, log-sum-exp, and the mask where there is one
-/// -> dq, dk, dv.
+/// Dropout of attention maps: which probabilities of (B, H, T, S) are dropped depends on the key and their place alone,
+/// so that the gradient finds the same ones again.
+public struct AttentionDropout: Hashable, Sendable {
+  public let probability: Double
+  public let stream: UInt32
+
+  public init(probability: Double, stream: UInt32) {
+    require(
+      probability >= 0 && probability < 1, "attention: the dropout \(probability) must be in [0, 1)")
+    self.probability = probability
+    self.stream = stream
+  }
+
+  /// What the kept ones are multiplied with.
+  public var factor: Double { 1 / (1 - probability) }
+
+  /// The map p (B, H, T, S) with some of it set to 0 and the rest scaled.
+  package func callAsFunction(_ p: Tensor, key: Tensor) -> Tensor {
+    // A query's truth values are whole groups of 64, as random numbers are made.
+    let keys = p.shape[3]
+    let spec = Spec([p.shape[0], p.shape[1], p.shape[2], (keys + 63) / 64 * 64], .bool)
+    let kept = Tensor(Random(distribution: .bernoulli(1 - probability), spec: spec, stream: stream), key)
+    return select(kept.sliced(3, 0..<keys), p * factor, 0)
+  }
+}
+
+/// The gradient of `ScaledDotProductAttention`: inputs dy, q, k, v, y, log-sum-exp, the random key where there is dropout,
+/// and the mask where there is one -> dq, dk, dv.
 ///
-/// p = exp(s - log-sum-exp), ds = p (dy v^T - sum(dy y)), dq = scale ds k, dk = scale ds^T q, dv = p^T dy
-/// (arXiv 2205.14135, appendix B).
+/// p = exp(s - log-sum-exp), ds = p (dropout(dy v^T) - sum(dy y)), dq = scale ds k, dk = scale ds^T q,
+/// dv = dropout(p)^T dy (arXiv 2205.14135, appendix B).
 public struct AttentionGradient: CompositeOp {
   public let scale: Double
   public let isCausal: Bool
+  public let dropout: AttentionDropout?
 
-  public init(scale: Double, isCausal: Bool) {
+  public init(scale: Double, isCausal: Bool, dropout: AttentionDropout? = nil) {
     self.scale = scale
     self.isCausal = isCausal
+    self.dropout = dropout
   }
+
+  /// Operands in front of the mask.
+  package var leadingCount: Int { 6 + (dropout == nil ? 0 : 1) }
 
   public func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] {
     let q = inputs[1], v = inputs[3]
-    try checkAttention(q, inputs[2], v, mask: inputs.count > 6 ? inputs[6] : nil)
+    try checkAttention(q, inputs[2], v, mask: inputs.dropFirst(leadingCount).first)
+    try checkKey(dropout, inputs, at: 6)
     let y = Spec([q.shape[0], q.shape[1], q.shape[2], v.shape[3]], q.dtype)
     let logSum = Spec([q.shape[0], q.shape[2], q.shape[1]], .float32)
     guard inputs[0] == y, inputs[4] == y, inputs[5] == logSum else {
@@ -92,7 +133,7 @@ public struct AttentionGradient: CompositeOp {
     let keyHeads = k.shape[1]
     let gradients = [
       groupedProduct(ds, k) * scale, summedOverGroups(Tensor(MatMul(), ds.mT, q), keyHeads) * scale,
-      summedOverGroups(Tensor(MatMul(), p.mT, dy), keyHeads),
+      summedOverGroups(Tensor(MatMul(), (dropout?(p, key: inputs[6]) ?? p).mT, dy), keyHeads),
     ]
     return zip(gradients, inputs[1...]).map { $0.swappingAxes(1, 2).cast(to: $1.dtype) }
   }
@@ -101,10 +142,11 @@ public struct AttentionGradient: CompositeOp {
   func scores(_ inputs: [Tensor]) -> (probabilities: Tensor, gradient: Tensor) {
     let dy = headsFirst(inputs[0]), y = headsFirst(inputs[4])
     let (scores, _) = attentionScores(
-      headsFirst(inputs[1]), headsFirst(inputs[2]), mask: inputs.count > 6 ? inputs[6] : nil, scale: scale,
-      isCausal: isCausal)
+      headsFirst(inputs[1]), headsFirst(inputs[2]), mask: inputs.dropFirst(leadingCount).first,
+      scale: scale, isCausal: isCausal)
     let p = exp(scores - inputs[5].expanded(-1))
-    let dp = groupedProduct(dy, headsFirst(inputs[3]).mT)
+    var dp = groupedProduct(dy, headsFirst(inputs[3]).mT)
+    if let dropout { dp = dropout(dp, key: inputs[6]) }
     return (p, p * (dp - (dy * y).sum([-1], keepingAxes: true)))
   }
 }
@@ -124,6 +166,13 @@ private func checkAttention(_ q: Spec, _ k: Spec, _ v: Spec, mask: Spec?) throws
   let scores: Shape = [q.shape[0], q.shape[2], q.shape[1], k.shape[1]]
   guard mask.shape.broadcasts(to: scores), mask.dtype == .bool || mask.dtype.isFloatingPoint else {
     throw ShapeError("the mask \(mask) does not broadcast to \(scores)")
+  }
+}
+
+private func checkKey(_ dropout: AttentionDropout?, _ inputs: [Spec], at index: Int) throws(ShapeError) {
+  guard dropout != nil else { return }
+  guard inputs.count > index, inputs[index] == Spec([2], .int32) else {
+    throw ShapeError("dropout needs a random key, int32 (2)")
   }
 }
 
@@ -175,14 +224,19 @@ private func headsFirst(_ x: Tensor) -> Tensor { x.cast(to: .float32).swappingAx
 /// arXiv 2207.09238, algorithms 3 and 4: of a single query, and of a sequence, without projections).
 ///
 /// q (B, H, T, D), k (B, K, S, D), v (B, K, S, E) -> (B, H, T, E), where K divides H: neighbouring heads share keys. A
-/// bool mask, broadcast to (B, H, T, S), is true where attention is allowed; any other is added to the scores.
+/// bool mask, broadcast to (B, H, T, S), is true where attention is allowed; any other is added to the scores. In training
+/// mode, probabilities are dropped with probability `dropout`.
 public func attention(
-  _ q: Tensor, _ k: Tensor, _ v: Tensor, mask: Tensor? = nil, isCausal: Bool = false, scale: Double? = nil
+  _ q: Tensor, _ k: Tensor, _ v: Tensor, mask: Tensor? = nil, isCausal: Bool = false, scale: Double? = nil,
+  dropout: Double = 0
 ) -> Tensor {
   require(
     q.rank == 4 && k.rank == 4 && v.rank == 4,
     "attention: needs q (B, H, T, D), k (B, K, S, D), v (B, K, S, E), not \(q.shape), \(k.shape), \(v.shape)")
-  let op = ScaledDotProductAttention(scale: scale ?? 1 / Double(q.shape[-1]).squareRoot(), isCausal: isCausal)
+  let random = dropout > 0 ? Mode.random : nil
+  let op = ScaledDotProductAttention(
+    scale: scale ?? 1 / Double(q.shape[-1]).squareRoot(), isCausal: isCausal,
+    dropout: random.map { AttentionDropout(probability: dropout, stream: $0.take()) })
   let operands = [q, k, v].map { Autocast.apply($0).swappingAxes(1, 2) }
-  return apply(op, operands + (mask.map { [$0] } ?? []))[0].swappingAxes(1, 2)
+  return apply(op, operands + [random?.key, mask].compactMap { $0 })[0].swappingAxes(1, 2)
 }

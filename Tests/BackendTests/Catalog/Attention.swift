@@ -28,6 +28,14 @@ extension OpCatalog {
     AttentionSample("added mask of heads", q: [2, 5, 3, 4], k: [2, 6, 3, 4], mask: .normal(3, 5, 6)),
     AttentionSample("shared keys", q: [2, 5, 6, 4], k: [2, 7, 2, 4], width: 3, isCausal: true),
     AttentionSample("one key head", q: [1, 3, 4, 4], k: [1, 5, 1, 4], mask: .truth(4, 3, 5)),
+    AttentionSample("dropout", q: [2, 5, 3, 4], k: [2, 6, 3, 4], width: 3, dropout: 0.3),
+    AttentionSample(
+      "dropout, shared keys, causal, bool mask", q: [1, 4, 4, 4], k: [1, 5, 2, 4], isCausal: true,
+      mask: .truth(1, 1, 5), dropout: 0.5),
+    AttentionSample(
+      "dropout, several blocks", q: [2, 55, 2, 10], k: [2, 270, 1, 10], width: 7, mask: .normal(55, 270),
+      dropout: 0.1, isSmall: false),
+    AttentionSample("wide heads", q: [1, 50, 1, 130], k: [1, 70, 1, 130], width: 200, isSmall: false),
     AttentionSample("no keys", q: [1, 3, 2, 4], k: [1, 0, 2, 4]),
     AttentionSample("no queries", q: [1, 0, 2, 4], k: [1, 3, 2, 4]),
     AttentionSample("no batch", q: [0, 3, 2, 4], k: [0, 3, 2, 4], isCausal: true),
@@ -40,26 +48,32 @@ private struct AttentionSample {
   let q: Shape, k: Shape, v: Shape
   let isCausal: Bool
   let mask: Sample?
+  let dropout: AttentionDropout?
   /// Whether difference quotients take little time.
   let isSmall: Bool
 
   init(
     _ label: String, q: Shape, k: Shape, width: Int? = nil, isCausal: Bool = false, mask: Sample? = nil,
-    isSmall: Bool = true
+    dropout: Double = 0, isSmall: Bool = true
   ) {
     (self.label, self.q, self.k) = (label, q, k)
     v = Shape(k.dimensions.dropLast() + [width ?? k[3]])
     (self.isCausal, self.mask, self.isSmall) = (isCausal, mask, isSmall)
+    self.dropout = dropout > 0 ? AttentionDropout(probability: dropout, stream: 3) : nil
   }
 
   /// The op, its gradient with independent operands, and the function, whose gradient is the gradient op.
   var cases: [OpCase] {
     let operands = [Sample(q, .normal), Sample(k, .normal), Sample(v, .normal)]
-    let masks = mask.map { [$0] } ?? [], isCausal = isCausal
+    let key = dropout.map { _ in Sample([2], .int32, .exact([5, 9])) }
+    let rest = [key, mask].compactMap { $0 }, isCausal = isCausal, dropout = dropout
     let y = Sample([q[0], q[1], q[2], v[3]], .normal)
     let logSum = Sample([q[0], q[2], q[1]], .float32, .uniform(2, 3))
     let traits: OpCase.Traits = isSmall ? .all : []
     @Sendable func attention(_ x: [Tensor]) -> Tensor {
+      guard dropout == nil else {
+        return apply(ScaledDotProductAttention(scale: 0.6, isCausal: isCausal, dropout: dropout), x)[0]
+      }
       let heads = x[..<3].map { $0.swappingAxes(1, 2) }
       return KalsaeTensors.attention(
         heads[0], heads[1], heads[2], mask: x.count > 3 ? x[3] : nil, isCausal: isCausal)
@@ -68,15 +82,16 @@ private struct AttentionSample {
     let hasScores = k[1] != 1
     return [
       OpCase(
-        ScaledDotProductAttention(scale: 0.6, isCausal: isCausal), label, operands + masks, traits),
+        ScaledDotProductAttention(scale: 0.6, isCausal: isCausal, dropout: dropout), label, operands + rest,
+        traits),
       OpCase(
-        AttentionGradient(scale: 0.6, isCausal: isCausal), label, [y] + operands + [y, logSum] + masks, traits
-      ),
+        AttentionGradient(scale: 0.6, isCausal: isCausal, dropout: dropout), label,
+        [y] + operands + [y, logSum] + rest, traits),
       isSmall
         ? OpCase(
-          function: "attention, " + label, operands + masks, hasScores ? [.differentiable, .repeatable] : []
+          function: "attention, " + label, operands + rest, hasScores ? [.differentiable, .repeatable] : []
         ) { [attention($0)] }
-        : OpCase(function: "gradient of attention, " + label, operands + masks, []) {
+        : OpCase(function: "gradient of attention, " + label, operands + rest, []) {
           let leaves = $0.map { Tensor(Identity(), $0) }
           let y = attention(leaves)
           let variables = leaves.filter { $0.dtype.isFloatingPoint }

@@ -1,5 +1,6 @@
 // Scaled dot-product attention, blockwise: no (queries, keys) array exists.
 #pragma once
+#include "random.h"
 #include "types.h"
 
 #ifdef __cplusplus
@@ -9,10 +10,13 @@ extern "C" {
 /// Attention of q (batch, queries, heads, width) to k (batch, keys, key_heads, width) and
 /// v (batch, keys, key_heads, value_width); head h reads key head h / (heads / key_heads):
 ///
-///     s = scale q k^T + mask,   y = softmax(s) v,   log_sum = log sum_k exp(s)
+///     s = scale q k^T + mask,   y = dropout(softmax(s)) v,   log_sum = log sum_k exp(s)
 ///
 /// `causal`: query t sees keys up to t + keys - queries. An additive mask is KK_F32 or KK_BF16; a KK_BOOL mask
 /// keeps the keys where it is true. A query that sees nothing gives y = 0 and log_sum = 0, and has no gradient.
+///
+/// If it `drops`, probability (b, h, t, k) stays where element ((b heads + h) queries + t) kk_attention_map_row(keys) + k
+/// of `keep` is true, times its value; the others are 0. The gradient drops the same ones.
 ///
 /// Operands are read through their strides (in elements), the last axis being dense. Results are dense:
 /// y (batch, queries, heads, value_width), log_sum (batch, heads, queries), gradients as their operands.
@@ -25,9 +29,15 @@ typedef struct {
   const void *mask;                                  // or NULL
   kk_dtype mask_type;
   int64_t mask_strides[4];  // of batch, head, query, key
+  bool drops;
+  kk_keep keep;
 } kk_attention;
 
-/// Bytes of scratch memory that the kernels need with the present number of threads; linear in the keys.
+/// Truth values for each query: its keys rounded up to whole groups of 64.
+static inline int64_t kk_attention_map_row(int64_t keys) { return (keys + 63) / 64 * 64; }
+
+/// Bytes of scratch memory that the kernels need with the present number of threads; linear in the keys. Whether there
+/// is a mask counts (any address that is not NULL), its values do not.
 int64_t kk_attention_forward_scratch(const kk_attention *attention);
 int64_t kk_attention_backward_scratch(const kk_attention *attention);
 

@@ -15,6 +15,10 @@ typedef void (*kk_body)(long begin, long end, int worker, void *context);
 /// thread, and two pools on the same cores halve the speed of both.
 void kk_parallel_for(long n, long grain, kk_body body, void *context);
 
+/// Calls `body` for short ranges of 0 ..< n, each on the next thread that is free: for work of uneven size whose result does
+/// not depend on who does it. `worker` as above.
+void kk_parallel_units(long n, kk_body body, void *context);
+
 /// Number of threads of every later launch, own kernels and oneDNN's, clamped to 1 ... 256.
 void kk_set_threads(int threads);
 

@@ -1,0 +1,139 @@
+// Private: the softmax of a block of scores, and its gradient; a template. STORE_ROWS(P, AT, X, Y, BOTH) puts
+// numbers AT of a row and, if BOTH, the 16 behind them; STORE_PAIRS(ROWS, AT, P, DS, SECOND, BOTH) the probabilities and
+// gradients of two rows as kk_attention_loops has them.
+#include "mathf.h"
+#include "random.h"
+
+// 2^x for x <= 0 or a little above; below 2^-126 it fades to 0. Relative error within 2 units in the last place.
+KK_INLINE TARGET void exp2_of_negative(kk_lanes *y, const kk_lanes *argument) {
+  KK_CONTRACT
+  const kk_lanes x = *argument < (kk_lanes)-127.0f ? (kk_lanes)-127.0f : *argument;
+  // Rounds x to an integer k, and leaves k + 127 in the last bits.
+  const float rounder = KK_ROUNDER + 127;
+  const kk_lanes shifted = x + rounder, r = x - (shifted - rounder);
+  const kk_lane_bits power = (kk_lane_bits)shifted << 23;
+  *y = KK_EXP2_NEAR_ZERO(r) * (kk_lanes)power;
+}
+
+KK_INLINE TARGET float maximum_of(const kk_lanes *x) {
+  typedef float f8 __attribute__((ext_vector_type(8)));
+  typedef float f4 __attribute__((ext_vector_type(4)));
+  f8 y = x->lo > x->hi ? x->lo : x->hi;
+  f4 z = y.lo > y.hi ? y.lo : y.hi;
+  float a = z.x > z.z ? z.x : z.z, b = z.y > z.w ? z.y : z.w;
+  return a > b ? a : b;
+}
+
+KK_INLINE TARGET float sum_of(const kk_lanes *x) {
+  typedef float f8 __attribute__((ext_vector_type(8)));
+  typedef float f4 __attribute__((ext_vector_type(4)));
+  f8 y = x->lo + x->hi;
+  f4 z = y.lo + y.hi;
+  return (z.x + z.z) + (z.y + z.w);
+}
+
+// 2^(factor s - shift) of 16 scores. The product is rounded by itself, so that the largest gives 1.
+#define PROBABILITIES(Y, S, SHIFT)                                                                           \
+  do {                                                                                                       \
+    kk_lanes scaled = KK_LOAD(S) * factor;                                                                   \
+    scaled = scaled - (SHIFT);                                                                               \
+    exp2_of_negative(&(Y), &scaled);                                                                         \
+  } while (0)
+
+KK_INLINE TARGET void softmax_rows(const kk_scores *x, float *top, float *sum, float *fade, const bool drops) {
+  const long n = kk_whole_lanes(x->keys);
+  const float factor = x->factor;
+  for (long r = 0; r < x->rows; r++) {
+    const float *row = x->s + r * x->pitch;
+    kk_lanes even = KK_LOAD(row) * factor, odd = even, y;
+    for (long k = 16; k < n; k += 32) {
+      y = KK_LOAD(row + k) * factor;
+      even = y > even ? y : even;
+      if (k + 16 == n) break;
+      y = KK_LOAD(row + k + 16) * factor;
+      odd = y > odd ? y : odd;
+    }
+    even = odd > even ? odd : even;
+    const float after = maximum_of(&even);
+    fade[r] = top[r];
+    top[r] = after > top[r] ? after : top[r];
+  }
+  for (long r = 0; r < x->rows; r++) {
+    float *row = x->s + r * x->pitch;
+    const uint64_t group = (x->element + (uint64_t)r * x->element_row) / KK_KEEP_GROUP;
+    // A query that has seen nothing yet: everything it has is 2^-infinity.
+    const float shift = top[r] == -INFINITY ? 0.0f : top[r];
+    kk_lanes total = (kk_lanes)0.0f, rest = total;
+    float kept[KK_KEEP_GROUP];
+    for (long k = 0; k < n; k += 32) {
+      if (drops && k % KK_KEEP_GROUP == 0) kk_keep_group(x->keep, group + (uint64_t)(k / KK_KEEP_GROUP), kept);
+      const float *keep = kept + k % KK_KEEP_GROUP;
+      const bool both = k + 16 < n;
+      kk_lanes y, z = (kk_lanes)0.0f;
+      PROBABILITIES(y, row + k, shift);
+      total += y;
+      if (drops) y *= KK_LOAD(keep);
+      if (both) {
+        PROBABILITIES(z, row + k + 16, shift);
+        rest += z;
+        if (drops) z *= KK_LOAD(keep + 16);
+      }
+      STORE_ROWS(row, k, y, z, both);
+    }
+    total += rest;
+    fade[r] = fade[r] == -INFINITY ? 0.0f : exp2f(fade[r] - shift);
+    sum[r] = sum[r] * fade[r] + sum_of(&total);
+  }
+}
+
+FUNCTION void softmax(const kk_scores *x, float *top, float *sum, float *fade) {
+  if (x->keep) softmax_rows(x, top, sum, fade, true);
+  else softmax_rows(x, top, sum, fade, false);
+}
+
+// The gradient of rows r and r + 1, the latter only if `second`.
+KK_INLINE TARGET void softmax_gradient_rows(
+    const kk_scores *x, long r, const bool second, float *dp, const float *log_sum, const float *dot,
+    const bool drops) {
+  const long n = kk_whole_lanes(x->keys);
+  const float factor = x->factor;
+  const uint64_t element = x->element + (uint64_t)r * x->element_row;
+  float *rows[2] = {x->s + r * x->pitch, x->s + (r + 1) * x->pitch};
+  float *gradients[2] = {dp + r * x->pitch, dp + (r + 1) * x->pitch};
+  float kept[2][KK_KEEP_GROUP];
+  for (long k = 0; k < n; k += 32) {
+    const bool both = k + 16 < n;
+    kk_lanes p[2][2] = {{0}}, ds[2][2] = {{0}};
+    _Pragma("unroll") for (int i = 0; i < 2; i++) {
+      if (i == 1 && !second) break;
+      if (drops && k % KK_KEEP_GROUP == 0)
+        kk_keep_group(
+            x->keep, (element + (uint64_t)i * x->element_row + (uint64_t)k) / KK_KEEP_GROUP, kept[i]);
+      _Pragma("unroll") for (int h = 0; h < 2; h++) {
+        if (h == 1 && !both) break;
+        const long at = k + 16 * h;
+        PROBABILITIES(p[i][h], rows[i] + at, log_sum[r + i]);
+        kk_lanes gradient = KK_LOAD(gradients[i] + at);
+        if (drops) gradient *= KK_LOAD(kept[i] + at % KK_KEEP_GROUP);
+        ds[i][h] = p[i][h] * (gradient - dot[r + i]);
+        if (drops) p[i][h] *= KK_LOAD(kept[i] + at % KK_KEEP_GROUP);
+      }
+    }
+    STORE_ROWS(gradients[0], k, ds[0][0], ds[0][1], both);
+    if (second) STORE_ROWS(gradients[1], k, ds[1][0], ds[1][1], both);
+    STORE_PAIRS(rows, k, p, ds, second, both);
+  }
+}
+
+KK_INLINE TARGET void softmax_gradient_of(
+    const kk_scores *x, float *dp, const float *log_sum, const float *dot, const bool drops) {
+  long r = 0;
+  for (; r + 2 <= x->rows; r += 2) softmax_gradient_rows(x, r, true, dp, log_sum, dot, drops);
+  if (r < x->rows) softmax_gradient_rows(x, r, false, dp, log_sum, dot, drops);
+}
+
+FUNCTION void softmax_gradient(
+    const kk_scores *x, float *dp, const float *log_sum, const float *dot) {
+  if (x->keep) softmax_gradient_of(x, dp, log_sum, dot, true);
+  else softmax_gradient_of(x, dp, log_sum, dot, false);
+}
