@@ -130,6 +130,12 @@ package struct FusedMatMul: Op {
 package struct PackedMatMul: Op {
   package let product: FusedMatMul
   package let columns: Int
+  /// What the right operand has been arranged as.
+  package let packing: Packing
+
+  package init(product: FusedMatMul, columns: Int, packing: Packing) {
+    (self.product, self.columns, self.packing) = (product, columns, packing)
+  }
 
   package func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] {
     [Spec([inputs[0].shape[0], columns], product.result ?? inputs[0].dtype)]

@@ -133,6 +133,32 @@ import Testing
     }
   }
 
+  /// Strided rows and columns may get another kernel, which would read the packed weights wrongly.
+  @Test func packedWeightsAreReadAsTheyArePacked() {
+    Backends.with(backend) {
+      let weight = Slot(numbers([64, 64], 3))
+      let x = numbers([64, 256], 4).cast(to: .bfloat16), y = numbers([256, 96], 5).cast(to: .bfloat16)
+      evaluate([x, y], slots: [weight])
+      func products() -> [Tensor] {
+        let w = weight.value.cast(to: .bfloat16).mT
+        return [x.mT, y.sliced(1, 16..<80), y.reshaped(64, 4, 96).at(1, axis: 1).sliced(1, 0..<64)].map {
+          matmul($0, w)
+        }
+      }
+      let packed = products(), plain = products()
+      if Machine.hasFastBFloat16 {
+        let plan = Evaluator.shared.plan(for: packed, backend: backend)
+        #expect(plan.steps.filter { $0.op is PackedMatMul }.count == 3, "\(plan)")
+      }
+      evaluate(packed)
+      Evaluator.shared.evaluate(plain, backend: backend, without: .packedWeights)
+      for (a, b) in zip(packed, plain) {
+        let b = b.floats(), size = b.reduce(0) { max($0, abs($1)) }
+        for (a, b) in zip(a.floats(), b) { #expect(abs(a - b) <= 0.01 * size) }
+      }
+    }
+  }
+
   /// One row, as in decoding, goes another way than many; both are the same product.
   @Test(arguments: [DType.float32, .bfloat16])
   func fewRowsAreMultipliedWithTheMatrixAsItLies(_ dtype: DType) {

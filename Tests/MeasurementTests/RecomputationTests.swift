@@ -21,7 +21,7 @@ import Testing
         return (values, steps)
       }
       let plain = results(recomputing: false), again = results(recomputing: true)
-      expectEqual(again.values, plain.values, within: precision == .float32 ? 1e-6 : 0.01, "\(architecture)")
+      expectEqual(again.values, plain.values, within: precision == .float32 ? 5e-6 : 0.01, "\(architecture)")
       #expect(Double(again.steps) > 1.15 * Double(plain.steps), "\(again.steps) steps, \(plain.steps)")
     }
   }

@@ -7,13 +7,10 @@ import KalsaeTensors
 
 extension PackedMatMul: CPUOp {
   func lowered(_ inputs: [Operand], _ outputs: [Operand]) -> Kernel {
-    let a = inputs[0], count = inputs.count, strides = a.layout.strides
-    guard
-      let handle = MatMulHandle(
-        packed: product, rows: a.shape[0], k: a.shape[1], columns: columns,
-        aStrides: (strides[0], strides[1]),
-        type: a.dtype, output: outputs[0].dtype)
-    else { fatalError("CPUBackend: no kernel for \(self) on \(inputs.map(\.spec))") }
+    let a = inputs[0], count = inputs.count
+    guard let handle = handle(a.layout, a.dtype), handle.packing == packing else {
+      fatalError("CPUBackend: no kernel for \(self) on \(inputs.map(\.spec))")
+    }
     let bias: Int? = product.hasBias ? 2 : nil, residual: Int? = product.hasResidual ? count - 1 : nil
     let bytes = outputs[0].spec.byteCount
     return Kernel("oneDNN \(handle.implementation)", scratchBytes: handle.scratchBytes) { p in
@@ -22,6 +19,17 @@ extension PackedMatMul: CPUOp {
         a: p[0], b: p[1], bias: bias.map { p[$0] }, c: p[count],
         scratch: handle.scratchBytes > 0 ? p[count + 1] : nil)
     }
+  }
+
+  /// Whether the product can read its left operand so: another kernel may want the weights arranged in another way.
+  func reads(_ layout: Layout, _ type: DType) -> Bool {
+    layout.isMatrixView && handle(layout, type)?.packing == packing
+  }
+
+  private func handle(_ a: Layout, _ type: DType) -> MatMulHandle? {
+    MatMulHandle(
+      packed: product, rows: a.shape[0], k: a.shape[1], columns: columns,
+      aStrides: (a.strides[0], a.strides[1]), type: type, output: product.result ?? type)
   }
 }
 

@@ -26,7 +26,8 @@ package func packWeights(_ graph: Graph, for target: some Target) -> Graph {
       keptOf[key] = result.addSource(.kept(result.kept.count), spec)
       result.kept.append(Graph.Kept(op: pack, argument: argument, input: graph.specs[value], output: spec))
     }
-    result.instructions[index].op = PackedMatMul(product: product, columns: specs[1].shape[1])
+    result.instructions[index].op = PackedMatMul(
+      product: product, columns: specs[1].shape[1], packing: packing)
     result.instructions[index].inputs[1] = keptOf[key]!
   }
   return result

@@ -84,7 +84,7 @@ final class RandomGraph {
       return multiHeadAttention(parts[0], parts[1], parts[2], heads: 2, isCausal: true).cast(to: .float32)
     case 5: return checkpointed { linear(gelu(linear(x, 2 * f)), f).cast(to: x.dtype) + x }
     case 6: return x - x.mean([-1], keepingAxes: true)
-    case 7: return softmax(x) * recent(all).cast(to: x.dtype)
+    case 7: return softmax(x) * 8 * recent(all).cast(to: x.dtype)
     case 8: return x.reshaped(2, Self.tokens, 4, 4).transposed(0, 1, 3, 2).reshaped(x.shape)
     case 9: return x.cast(to: precision).cast(to: .float32) * sigmoid(recent(all)).cast(to: .float32)
     case 10: return dropout(relu(x), probability: 0.2)
