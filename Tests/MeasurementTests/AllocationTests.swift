@@ -9,17 +9,21 @@ import KalsaeTensors
 import Synchronization
 import Testing
 
-/// What kernels ask for while they run, counted on the thread that runs plans.
+/// How often kernels ask for memory while they run, counted on the thread that runs plans; `WorkloadCostTests` counts
+/// what is around them.
 ///
-/// Steps that compute something, unlike those of `WorkloadCostTests`, which count what is around the kernels.
+/// Nearly all of it is oneDNN's: a dozen requests for each primitive that it executes.
 @Suite(.serialized, .enabled(if: malloc_count() >= 0, "calls of malloc are counted with glibc only"))
 struct AllocationTests {
+  static let update =
+    "KALSAE_UPDATE_SNAPSHOTS=1 swift test -c release --no-parallel --filter AllocationTests"
+
   private final class KernelCounts: Sendable {
     private let counts = Mutex<[String: Int]>([:])
 
     var backend: WrappedBackend {
       WrappedBackend("counting", threads: 2) { op, kernel in
-        let name = "\(type(of: op).name) [\(kernel.implementation)]"
+        let name = type(of: op).name
         return { [self] addresses in
           let start = malloc_count()
           kernel.body(addresses)
@@ -29,8 +33,18 @@ struct AllocationTests {
       }
     }
 
-    /// What kernels have asked for since this was last read.
-    func take() -> [String: Int] {
+    /// By op, of a step that is not one of the first; every further one takes the same.
+    func ofOneStep(_ step: (_ index: Int) throws -> Void) rethrows -> [String: Int] {
+      for index in 0..<2 { try step(index) }
+      _ = take()
+      try step(2)
+      let first = take()
+      try step(3)
+      #expect(take() == first)
+      return first
+    }
+
+    private func take() -> [String: Int] {
       counts.withLock { counts in
         defer { counts = [:] }
         return counts
@@ -38,25 +52,39 @@ struct AllocationTests {
     }
   }
 
-  @Test(arguments: SmallTraining.Architecture.allCases, [DType.float32, .bfloat16])
-  func kernelsOfATrainingStepAskForNothing(_ architecture: SmallTraining.Architecture, _ precision: DType) {
-    let counts = KernelCounts(), backend = counts.backend
-    Backends.with(backend) {
+  @Test(
+    .enabled(
+      if: WorkloadCosts.machine == WorkloadCosts.storedMachine,
+      "the stored numbers are those of \(WorkloadCosts.storedMachine); here is \(WorkloadCosts.machine)"),
+    arguments: [DType.float32, .bfloat16])
+  func areThoseStored(_ precision: DType) throws {
+    var columns = SmallTraining.Architecture.allCases.map { ($0.rawValue, trainingStep($0, precision)) }
+    columns.append(("decoding step", try decodingStep(precision)))
+    let ops = Set(columns.flatMap { $0.1.keys }).sorted()
+    let total = Snapshot.line("all kernels", columns.map { "\($0.1.values.reduce(0, +))" })
+    let lines = ops.map { op in Snapshot.line(op, columns.map { "\($0.1[op] ?? 0)" }) }
+    let heading =
+      "mallocs inside the kernels of one step of small models in \(precision), "
+      + WorkloadCosts.storedMachine
+    let text = [heading, "", Snapshot.line("", columns.map(\.0)), total, ""] + lines
+    try Snapshot("costs/kernel-mallocs.\(precision).txt").expect(
+      text.joined(separator: "\n") + "\n", update: Self.update)
+  }
+
+  private func trainingStep(_ architecture: SmallTraining.Architecture, _ precision: DType) -> [String: Int] {
+    let counts = KernelCounts()
+    return Backends.with(counts.backend) {
       let training = SmallTraining(architecture, precision: precision)
-      for index in 0..<4 {
-        if index == 2 { _ = counts.take() }
+      return counts.ofOneStep { index in
         let (tensors, slots) = training.step(index)
         evaluate(tensors, slots: slots)
       }
-      let taken = counts.take()
-      #expect(taken.isEmpty, "\(architecture): \(taken) in two steps")
     }
   }
 
-  @Test(arguments: [DType.float32, .bfloat16])
-  func kernelsOfADecodingStepAskForNothing(_ precision: DType) throws {
-    let counts = KernelCounts(), backend = counts.backend
-    try Backends.with(backend) {
+  private func decodingStep(_ precision: DType) throws -> [String: Int] {
+    let counts = KernelCounts()
+    return try Backends.with(counts.backend) {
       try Autocast.with(precision == .bfloat16 ? precision : nil) {
         var config = GPT2Config()
         (config.vocab_size, config.n_positions, config.n_embd) = (96, 64, 64)
@@ -64,12 +92,7 @@ struct AllocationTests {
         let model = Initialization.with(seed: 1) { GPT2LMHeadModel(config) }
         evaluate([], slots: model.contents.slots)
         var decoder = try TokenDecoder(model, prompts: [[1, 2, 3, 4]], policy: .greedy, seed: 0)
-        for index in 0..<8 {
-          if index == 4 { _ = counts.take() }
-          try decoder.append(decoder.choose())
-        }
-        let taken = counts.take()
-        #expect(taken.isEmpty, "\(taken) in four steps")
+        return try counts.ofOneStep { _ in try decoder.append(decoder.choose()) }
       }
     }
   }

@@ -68,17 +68,16 @@ extension UpdateSlice: CPUOp {
   func lowered(_ inputs: [Operand], _ outputs: [Operand]) -> Kernel {
     let update = inputs[1], y = outputs[0], extent = y.shape[axis]
     let step = y.layout.strides[axis] * y.dtype.byteCount, bytes = y.spec.byteCount
-    let count = update.shape[axis]
+    let count = update.shape[axis], isEmpty = update.shape.count == 0
+    let copy = ViewCopy(
+      update.shape, to: y.dtype, y.layout.strides, from: update.dtype, update.layout.strides)
     return Kernel("update slice") { p in
       let start = Int(p[2].load(as: Int32.self))
       require(
         start >= 0 && start + count <= extent,
         "UpdateSlice: \(count) elements from \(start) on are outside an axis of extent \(extent)")
       if p[3] != p[0] { p[3].copyMemory(from: p[0], byteCount: bytes) }
-      guard update.shape.count > 0 else { return }
-      copyView(
-        update.shape, to: p[3] + start * step, y.dtype, y.layout.strides, from: p[1], update.dtype,
-        update.layout.strides)
+      if !isEmpty { copy(to: p[3] + start * step, from: p[1]) }
     }
   }
 }

@@ -3,22 +3,39 @@ import KalsaeCompiler
 import KalsaeRuntime
 import KalsaeTensors
 
-/// Copies a view into another, changing the type on the way.
+/// Copies a view into another, changing the type on the way. Made once: a call asks for no memory.
+struct ViewCopy {
+  private let shape: [Int64], targetStrides: [Int64], sourceStrides: [Int64]
+  private let targetType: kk_dtype, sourceType: kk_dtype
+
+  init(
+    _ shape: Shape, to targetType: DType, _ targetStrides: [Int], from sourceType: DType,
+    _ sourceStrides: [Int]
+  ) {
+    (self.shape, self.targetStrides) = (shape.dimensions.int64, targetStrides.int64)
+    self.sourceStrides = sourceStrides.int64
+    (self.targetType, self.sourceType) = (targetType.kernelType, sourceType.kernelType)
+  }
+
+  func callAsFunction(to target: UnsafeMutableRawPointer, from source: UnsafeRawPointer) {
+    kk_copy(
+      Int32(shape.count), shape, target, targetType, targetStrides, source, sourceType, sourceStrides)
+  }
+}
+
+/// The same, where it is not worth keeping.
 func copyView(
   _ shape: Shape, to target: UnsafeMutableRawPointer, _ targetType: DType, _ targetStrides: [Int],
   from source: UnsafeRawPointer, _ sourceType: DType, _ sourceStrides: [Int]
 ) {
-  kk_copy(
-    Int32(shape.rank), shape.dimensions.int64, target, targetType.kernelType, targetStrides.int64, source,
-    sourceType.kernelType, sourceStrides.int64)
+  ViewCopy(shape, to: targetType, targetStrides, from: sourceType, sourceStrides)(to: target, from: source)
 }
 
 extension Copy: CPUOp {
   func lowered(_ inputs: [Operand], _ outputs: [Operand]) -> Kernel {
     let x = inputs[0], y = outputs[0]
-    return Kernel("copy") { p in
-      copyView(y.shape, to: p[1], y.dtype, y.layout.strides, from: p[0], x.dtype, x.layout.strides)
-    }
+    let copy = ViewCopy(y.shape, to: y.dtype, y.layout.strides, from: x.dtype, x.layout.strides)
+    return Kernel("copy") { p in copy(to: p[1], from: p[0]) }
   }
 }
 
@@ -27,15 +44,17 @@ extension Concatenate: CPUOp {
     let y = outputs[0], axis = axis
     guard inputs.allSatisfy(\.layout.isDense) else {
       // Each part is copied straight from its view to its place.
+      let count = inputs.count, step = y.layout.strides[axis] * y.dtype.byteCount
+      var start = 0
+      let parts = inputs.map { x -> (copy: ViewCopy, offset: Int)? in
+        defer { start += x.shape.dimensions[axis] }
+        guard x.shape.count > 0 else { return nil }
+        let copy = ViewCopy(x.shape, to: y.dtype, y.layout.strides, from: x.dtype, x.layout.strides)
+        return (copy, start * step)
+      }
       return Kernel("concatenate views") { p in
-        var start = 0
-        for (index, x) in inputs.enumerated() {
-          if x.shape.count > 0 {
-            copyView(
-              x.shape, to: p[inputs.count] + start * y.layout.strides[axis] * y.dtype.byteCount, y.dtype,
-              y.layout.strides, from: p[index], x.dtype, x.layout.strides)
-          }
-          start += x.shape.dimensions[axis]
+        for index in 0..<count {
+          if let part = parts[index] { part.copy(to: p[count] + part.offset, from: p[index]) }
         }
       }
     }
@@ -52,10 +71,10 @@ extension Concatenate: CPUOp {
 extension Pad: CPUOp {
   func lowered(_ inputs: [Operand], _ outputs: [Operand]) -> Kernel {
     let x = inputs[0], low = low.int64, high = high.int64, interior = interior.int64
+    let shape = x.shape.dimensions.int64
     return Kernel("pad") { p in
       kk_pad(
-        Int32(x.shape.rank), x.shape.dimensions.int64, p[2], p[0], x.dtype.kernelType, low, high, interior,
-        p[1])
+        Int32(shape.count), shape, p[2], p[0], x.dtype.kernelType, low, high, interior, p[1])
     }
   }
 }
@@ -75,11 +94,11 @@ extension Iota: CPUOp {
     let y = outputs[0]
     var steps = [Int64](repeating: 0, count: y.shape.rank)
     steps[axis] = 1
-    let counting = steps
+    let counting = steps, strides = y.layout.strides.int64, shape = y.shape.dimensions.int64
     return Kernel("iota") { p in
-      let rank = Int32(y.shape.rank)
+      let rank = Int32(shape.count)
       var source = kk_operand_make(nil, KK_IOTA, 0, rank, counting)
-      var target = kk_operand_make(p[0], y.dtype.kernelType, 0, rank, y.layout.strides.int64)
+      var target = kk_operand_make(p[0], y.dtype.kernelType, 0, rank, strides)
       withUnsafePointer(to: &source) { source in
         withUnsafePointer(to: &target) { target in
           var program = kk_elementwise()
@@ -87,7 +106,7 @@ extension Iota: CPUOp {
           program.input_count = 1
           program.output_count = 1
           withUnsafeMutableBytes(of: &program.shape) { bytes in
-            y.shape.dimensions.int64.withUnsafeBytes { bytes.copyMemory(from: $0) }
+            shape.withUnsafeBytes { bytes.copyMemory(from: $0) }
           }
           program.inputs = source
           program.outputs = target

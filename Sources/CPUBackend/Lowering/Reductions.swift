@@ -14,10 +14,10 @@ extension Reduce: CPUOp {
       case .maximum: KK_MAXIMUM
       case .minimum: KK_MINIMUM
       }
+    let shape = x.shape.dimensions.int64, strides = x.layout.strides.int64
+    let (source, target) = (x.dtype.kernelType, y.dtype.kernelType)
     return Kernel("reduce") { p in
-      kk_reduce(
-        kind, Int32(x.shape.rank), x.shape.dimensions.int64, reduced, p[1], y.dtype.kernelType, p[0],
-        x.dtype.kernelType, x.layout.strides.int64, 1)
+      kk_reduce(kind, Int32(shape.count), shape, reduced, p[1], target, p[0], source, strides, 1)
     }
   }
 }

@@ -13,6 +13,8 @@ final class RandomGraph {
   private var used = 0
 
   private static let channels = 32, features = 16, tokens = 10
+  /// So large that no normalisation makes much of the rounding errors of nearly constant values.
+  private static let epsilon = 0.1
 
   init(seed: UInt64, length: Int, precision: DType) {
     (self.seed, self.length, self.precision) = (seed, length, precision)
@@ -78,7 +80,7 @@ final class RandomGraph {
     switch below(12) {
     case 0, 1: return linear(x, f)
     case 2: return gelu(linear(x, f)).cast(to: x.dtype) + x
-    case 3: return layerNorm(x, weight: weight([f]), bias: bias(f))
+    case 3: return layerNorm(x, weight: weight([f]), bias: bias(f), epsilon: Self.epsilon)
     case 4:
       let parts = linear(x, 3 * f).split(3, axis: -1)
       return multiHeadAttention(parts[0], parts[1], parts[2], heads: 2, isCausal: true).cast(to: .float32)
@@ -95,7 +97,8 @@ final class RandomGraph {
   }
 
   private func norm(_ x: Tensor) -> Tensor {
-    groupNorm(x, groups: 4, weight: weight([Self.channels]), bias: bias(Self.channels))
+    groupNorm(
+      x, groups: 4, weight: weight([Self.channels]), bias: bias(Self.channels), epsilon: Self.epsilon)
   }
 
   private func linear(_ x: Tensor, _ outputs: Int) -> Tensor {

@@ -32,6 +32,13 @@ struct Snapshot {
       """, sourceLocation: sourceLocation)
   }
 
+  /// One line of a table: a name, and cells under each other.
+  static func line(_ name: String, _ cells: [String]) -> String {
+    cells.reduce(name + String(repeating: " ", count: max(32 - name.count, 1))) {
+      $0 + String(repeating: " ", count: max(24 - $1.count, 1)) + $1
+    }
+  }
+
   /// The lines that only one of the texts has, in order, each with its number.
   static func difference(_ stored: String, _ now: String) -> String {
     let old = stored.split(separator: "\n", omittingEmptySubsequences: false)

@@ -60,17 +60,12 @@ struct WorkloadCosts {
 
   /// The costs side by side: totals, then the number of steps of each op.
   static func table(_ columns: [WorkloadCosts]) -> String {
-    func line(_ name: String, _ cells: [String]) -> String {
-      cells.reduce(name + String(repeating: " ", count: max(32 - name.count, 1))) {
-        $0 + String(repeating: " ", count: max(24 - $1.count, 1)) + $1
-      }
-    }
     let ops = Set(columns.flatMap { $0.steps.keys }).sorted()
     let totals = columns[0].rows.indices.map { row in
-      line(columns[0].rows[row].name, columns.map { "\($0.rows[row].value)" })
+      Snapshot.line(columns[0].rows[row].name, columns.map { "\($0.rows[row].value)" })
     }
-    let counts = ops.map { op in line(op, columns.map { "\($0.steps[op] ?? 0)" }) }
-    return ([line("", columns.map(\.title))] + totals + ["", "steps of each op"] + counts)
+    let counts = ops.map { op in Snapshot.line(op, columns.map { "\($0.steps[op] ?? 0)" }) }
+    return ([Snapshot.line("", columns.map(\.title))] + totals + ["", "steps of each op"] + counts)
       .joined(separator: "\n") + "\n"
   }
 }
