@@ -166,19 +166,26 @@ KK_INLINE float kk_sin_quadrant(float x, int32_t shift) {
 KK_INLINE float kk_sinf(float x) { return kk_sin_quadrant(x, 0); }
 KK_INLINE float kk_cosf(float x) { return kk_sin_quadrant(x, 1); }
 
-KK_INLINE float kk_siluf(float x) { return x * kk_sigmoidf(x); }
-
-// s(x) and s'(x) = s (1 - s), the latter without cancellation.
-KK_INLINE float kk_sigmoid_slope(float x, float *s) {
-  float e = kk_exp_of_negative(-__builtin_fabsf(x)), r = 1.0f / (1.0f + e), er = e * r;
-  *s = x < 0.0f ? er : r;
-  return er * r;
+// exp(x) for |x| <= 87, and of the nearer end beyond: 2^k goes straight into the exponent.
+KK_INLINE float kk_exp_within(float x) {
+  KK_CONTRACT
+  float z = kk_clamp(x, -87.0f, 87.0f);
+  float shifted = z * KK_LOG2_E + KK_ROUNDER;
+  float t = shifted - KK_ROUNDER;
+  float r = z - t * KK_LN2_HIGH;
+  r = r + t * KK_LN2_LOW;
+  float p = 1.0f + KK_EXPM1_NEAR_ZERO(r);
+  return kk_bits_f32(kk_f32_bits(p) + (kk_f32_bits(shifted) << 23));
 }
 
-// d/dx x s(x)
+// x s(x), s the logistic function
+KK_INLINE float kk_siluf(float x) { return x * (1.0f / (1.0f + kk_exp_within(-x))); }
+
+// s + x s (1 - s), where 1 - s = e s without cancellation
 KK_INLINE float kk_silu_slope(float x) {
-  float s, ds = kk_sigmoid_slope(x, &s);
-  return s + x * ds;
+  KK_CONTRACT
+  float e = kk_exp_within(-x), s = 1.0f / (1.0f + e);
+  return s * (x * (e * s) + 1.0f);
 }
 
 KK_INLINE float kk_gelu_erff(float x) { return 0.5f * x * (1.0f + kk_erff(x * 0.707106781f)); }
@@ -189,12 +196,16 @@ KK_INLINE float kk_gelu_erf_slope(float x) {
   return 0.5f * (1.0f + kk_erff(x * 0.707106781f)) + x * density;
 }
 
-// (1 + tanh u) / 2 = s(2 u)
+// (1 + tanh u) / 2 = s(2 u),   2 u = x (sqrt(8 / pi) + 0.0713548 x^2)
 KK_INLINE float kk_gelu_tanhf(float x) {
-  return x * kk_sigmoidf(1.595769122f * (x + 0.044715f * x * x * x));
+  KK_CONTRACT
+  float u = x * (0.0713548163f * (x * x) + 1.595769122f);
+  return x * (1.0f / (1.0f + kk_exp_within(-u)));
 }
 
 KK_INLINE float kk_gelu_tanh_slope(float x) {
-  float s, ds = kk_sigmoid_slope(1.595769122f * (x + 0.044715f * x * x * x), &s);
-  return s + x * ds * (1.595769122f * (1.0f + 0.134145f * x * x));
+  KK_CONTRACT
+  float square = x * x, u = x * (0.0713548163f * square + 1.595769122f);
+  float e = kk_exp_within(-u), s = 1.0f / (1.0f + e);
+  return s * (x * (e * s) * (0.214064449f * square + 1.595769122f) + 1.0f);
 }
