@@ -13,7 +13,7 @@ extension PackedMatMul: CPUOp {
     }
     let bias: Int? = product.hasBias ? 2 : nil, residual: Int? = product.hasResidual ? count - 1 : nil
     let bytes = outputs[0].spec.byteCount
-    return Kernel("oneDNN \(handle.implementation)", scratchBytes: handle.scratchBytes) { p in
+    return Kernel(handle.implementation, scratchBytes: handle.scratchBytes) { p in
       if let residual, p[residual] != p[count] { p[count].copyMemory(from: p[residual], byteCount: bytes) }
       handle.run(
         a: p[0], b: p[1], bias: bias.map { p[$0] }, c: p[count],
@@ -40,7 +40,7 @@ extension PackedWeights: CPUOp {
       let source = inputs[0].dtype.oneDNN
     else { fatalError("CPUBackend: nothing packs \(inputs[0].spec) as \(packing)") }
     let offset = view.offset * inputs[0].dtype.byteCount, view = view
-    return Kernel("oneDNN reorder") { p in
+    return Kernel("pack weights") { p in
       handle.pack(p[0] + offset, source, row: view.strides[0], column: view.strides[1], to: p[1])
     }
   }

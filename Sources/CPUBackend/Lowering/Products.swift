@@ -24,7 +24,7 @@ extension FusedMatMul: CPUOp {
     }
     let bias: Int? = hasBias ? 2 : nil, residual: Int? = hasResidual ? count - 1 : nil
     let bytes = y.spec.byteCount
-    return Kernel("oneDNN \(handle.implementation)", scratchBytes: handle.scratchBytes) { p in
+    return Kernel(handle.implementation, scratchBytes: handle.scratchBytes) { p in
       if let residual, p[residual] != p[count] { p[count].copyMemory(from: p[residual], byteCount: bytes) }
       handle.run(
         a: p[0], b: p[1], bias: bias.map { p[$0] }, c: p[count],
@@ -63,9 +63,14 @@ extension FusedMatMul {
   }
 }
 
-/// A product built by oneDNN.
+/// A product ready to run, by CKernels or by oneDNN.
 final class MatMulHandle: @unchecked Sendable {
-  private let handle: OpaquePointer
+  private enum Engine {
+    case own(kk_gemm)
+    case oneDNN(OpaquePointer)
+  }
+
+  private let engine: Engine
   let implementation: String
   let scratchBytes: Int
   /// What `pack` makes, of a description with `packed`.
@@ -108,31 +113,52 @@ final class MatMulHandle: @unchecked Sendable {
     self.init(d)
   }
 
-  /// Nil when oneDNN has no fast kernel for this description.
+  /// Nil when there is no fast kernel for this description.
   init?(_ description: conednn_matmul_desc) {
     var d = description
+    if var gemm = kk_gemm(d) {
+      engine = .own(gemm)
+      implementation = "gemm"
+      scratchBytes = Int(kk_gemm_scratch(&gemm))
+      packing = Packing(layout: gemm.packing.layout, byteCount: gemm.packing.byteCount)
+      return
+    }
     guard let handle = conednn_matmul_create(&d, nil, 0) else { return nil }
-    self.handle = handle
+    engine = .oneDNN(handle)
     let info = conednn_matmul_get_info(handle)
-    implementation = String(cString: info.implementation)
+    implementation = "oneDNN " + String(cString: info.implementation)
     scratchBytes = Int(info.scratch_bytes)
     packing = Packing(layout: info.packed_layout, byteCount: Int(info.packed_bytes))
   }
 
-  deinit { conednn_matmul_destroy(handle) }
+  deinit {
+    if case .oneDNN(let handle) = engine { conednn_matmul_destroy(handle) }
+  }
 
   func run(
     a: UnsafeRawPointer, b: UnsafeRawPointer, bias: UnsafeRawPointer?, c: UnsafeMutableRawPointer,
     scratch: UnsafeMutableRawPointer?
   ) {
-    checked { conednn_matmul_run(handle, a, b, bias, c, scratch, $0, $1) }
+    switch engine {
+    case .own(var gemm):
+      kk_gemm_run(&gemm, a, b, bias.map { $0.assumingMemoryBound(to: Float.self) }, c, scratch)
+    case .oneDNN(let handle):
+      checked { conednn_matmul_run(handle, a, b, bias, c, scratch, $0, $1) }
+    }
   }
 
   /// Arranges the right operand, with these strides along k and n.
   func pack(
     _ b: UnsafeRawPointer, _ type: conednn_dtype, row: Int, column: Int, to packed: UnsafeMutableRawPointer
   ) {
-    checked { conednn_matmul_pack(handle, b, type, Int64(row), Int64(column), packed, $0, $1) }
+    switch engine {
+    case .own(var gemm):
+      gemm.b_type = type == CONEDNN_BF16 ? KK_BF16 : KK_F32
+      (gemm.b_row, gemm.b_column) = (Int64(row), Int64(column))
+      kk_gemm_pack(&gemm, b, packed)
+    case .oneDNN(let handle):
+      checked { conednn_matmul_pack(handle, b, type, Int64(row), Int64(column), packed, $0, $1) }
+    }
   }
 
   /// Leading axes of extent 1 dropped, neighbours joined where all three operands run through with one stride.
