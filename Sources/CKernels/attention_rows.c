@@ -36,18 +36,24 @@ static void attend(
   if (a->causal) count = kk_min(count, query + a->keys - a->queries + 1 - first);
   if (count <= 0) return;
   float mask[RANGE], s[RANGE];
+  long skipped = 0;
   if (a->mask) {
     memset(mask, 0, sizeof(mask));
     int64_t at = batch * strides[0] + head * strides[1] + query * strides[2] + first * strides[3];
     kk_row_mask(mask, count, kk_at(a->mask, a->mask_type, at), a->mask_type, strides[3]);
     if (kk_row_max(mask, count) == -INFINITY) return;
+    // Of a cache only what is filled is read.
+    while (mask[count - 1] == -INFINITY) count--;
+    while (mask[skipped] == -INFINITY) skipped++;
+    first += skipped;
+    count -= skipped;
   }
   kk_load_f32(q, kk_operand_at(j->q, a->type, a->q_strides, batch, query, head), a->type, a->width, 1);
   kk_row_scores(
       s, q, kk_operand_at(j->k, a->type, a->k_strides, batch, first, key_head), a->type, a->k_strides[1], count,
       a->width, a->scale);
   if (a->mask)
-    for (long i = 0; i < count; i++) s[i] += mask[i];
+    for (long i = 0; i < count; i++) s[i] += mask[skipped + i];
   float top = kk_row_max(s, count);
   if (top == -INFINITY) return;
   partial[n] = kk_row_exp(s, s, count, top);

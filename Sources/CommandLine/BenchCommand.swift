@@ -59,6 +59,7 @@ struct Bench: ParsableCommand {
         "best_s": .double(result.best),
         "median_s": .double(result.median), "gflop": .double(result.flops / 1e9),
         "gflops_best": .double(result.flops / result.best / 1e9), "floor_s": .double(result.floor),
+        "host_s": .double(result.hostSeconds),
         "peak_rss_mib": .double(Double(result.peakResidentBytes) / 1_048_576),
       ]
       if let batch = result.batchSize { object["batch"] = .integer(batch) }
@@ -75,7 +76,7 @@ struct Bench: ParsableCommand {
       "\(workload.rawValue) \(precision.rawValue)\(recompute ? " recomputing" : ""), \(result.threads) threads: best \(fixed(result.best, 4)) s, "
         + "median \(fixed(result.median, 4)) s\(speed), \(fixed(result.flops / result.best / 1e9, 0)) GFLOPS, "
         + "\(fixed(result.best / result.floor, 2)) x the floor of \(fixed(result.floor, 4)) s, "
-        + "peak \(result.peakResidentBytes >> 20) MiB")
+        + "peak \(result.peakResidentBytes >> 20) MiB, host \(fixed(result.hostSeconds * 1e3, 2)) ms a step")
     guard let plan = result.plan else { return }
     if time || steps { printPlan(plan, steps: steps) }
     if profile != nil { costliestLines(plan, result.peaks).forEach(Console.result) }

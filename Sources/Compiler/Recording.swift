@@ -15,11 +15,17 @@ package struct Recording {
   private var nodes: [Node] = []
   private var places: [ObjectIdentifier: Int] = [:]
   private var slotArguments: [ObjectIdentifier: Int] = [:]
+  private let inputs: [ObjectIdentifier: Int]
+  /// The binding of each input; nil when nothing reads it.
+  package private(set) var inputBindings: [Int?]
   private var roots: [Tensor]
   private var replaced: [Int?] = []
 
-  /// Walks what `roots` need; each root that replaces a slot's value names the slot.
-  package init(_ roots: [(tensor: Tensor, slot: Slot?)]) {
+  /// Walks what `roots` need; each root that replaces a slot's value names the slot. `inputs` are leaves to find again.
+  package init(_ roots: [(tensor: Tensor, slot: Slot?)], inputs: [Tensor] = []) {
+    inputBindings = Array(repeating: nil, count: inputs.count)
+    self.inputs = Dictionary(
+      inputs.enumerated().map { (ObjectIdentifier($1.node), $0) }, uniquingKeysWith: { first, _ in first })
     self.roots = roots.map(\.tensor)
     // Evaluated nodes are leaves: their inputs are gone or not needed again.
     nodes = postOrder(self.roots) { $0.storage != nil }
@@ -54,8 +60,8 @@ package struct Recording {
           UInt32(places[ObjectIdentifier(input.node)]!) << 8 | UInt32(truncatingIfNeeded: input.index & 0xFF))
         if input.index > 0xFF { words.append(UInt32(input.index)) }
       }
-    case .buffer(let buffer): bindings.append(.buffer(buffer))
-    case .scalar(let value): bindings.append(.scalar(value, node.specs[0].dtype))
+    case .buffer(let buffer): bind(.buffer(buffer), node)
+    case .scalar(let value): bind(.scalar(value, node.specs[0].dtype), node)
     case .slot(let slot, let version):
       require(
         slot.version == version,
@@ -69,6 +75,11 @@ package struct Recording {
         bindings.append(.slot(slot))
       }
     }
+  }
+
+  private mutating func bind(_ binding: Binding, _ leaf: Node) {
+    if !inputs.isEmpty, let input = inputs[ObjectIdentifier(leaf)] { inputBindings[input] = bindings.count }
+    bindings.append(binding)
   }
 
   /// The graph of this recording; called only when no plan for its words is known.

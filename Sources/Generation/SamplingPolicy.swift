@@ -101,9 +101,17 @@ public struct SamplingPolicy: Sendable, Equatable {
 
 /// The first token with the largest logit.
 public func argmax(_ logits: [Float]) -> Int32 {
-  var best = 0
-  for index in logits.indices where logits[index] > logits[best] || logits[best].isNaN { best = index }
-  return Int32(best)
+  var tops = SIMD16<Float>(repeating: -.infinity)
+  let rest = logits.withUnsafeBytes { bytes in
+    let blocks = logits.count / 16
+    for block in 0..<blocks {
+      let values = bytes.loadUnaligned(fromByteOffset: 64 * block, as: SIMD16<Float>.self)
+      tops.replace(with: values, where: values .> tops)
+    }
+    return 16 * blocks
+  }
+  let top = logits[rest...].reduce(tops.max()) { $1 > $0 ? $1 : $0 }
+  return Int32(logits.firstIndex(of: top) ?? 0)
 }
 
 /// The `count` tokens with the largest logits, largest first; of equal ones the smaller token first.

@@ -25,11 +25,10 @@ public struct TextGenerator: Sendable {
     var pieces = StreamingDecoder(tokenizer), stops = StopStrings(options.stop)
     var last: Int32 = 0
     for index in 0..<options.maximumNewTokens {
-      let logits = decoder.logits[0]
       last = decoder.choose()[0]
       if last == end { break }
       let text = stops.add(pieces.append(last))
-      guard try body(token(last, text, logits, options)) else { return }
+      guard try body(token(last, text, decoder.logits[0], options)) else { return }
       if stops.isStopped { return }
       if index + 1 < options.maximumNewTokens { try decoder.append([last]) }
     }

@@ -13,7 +13,8 @@ public struct TokenDecoder {
   /// All tokens of each sequence, the prompt's included.
   public private(set) var sequences: [[Int32]]
   private var random: [SplitMix64]
-  private var cache: KeyValueCache
+  private let cache: KeyValueCache
+  private var reader = StepReader()
   /// The logits (B, V) after the last token.
   public private(set) var logits: [[Float]] = []
 
@@ -70,11 +71,21 @@ public struct TokenDecoder {
   }
 
   private mutating func read(_ rows: [[Int32]]) {
-    let tokens = Tensor(rows.flatMap { $0 }, [rows.count, rows[0].count])
-    let next = Mode.evaluation { model.nextLogits(tokens, cache: cache) }
-    evaluate([next], slots: cache.slots)
-    let values = next.floats(), width = model.vocabularySize
-    logits = rows.indices.map { Array(values[$0 * width..<($0 + 1) * width]) }
+    let tokens = Tensor(rows.flatMap { $0 }, [rows.count, rows[0].count]), width = model.vocabularySize
+    let (model, cache) = (model, cache)
+    let next = reader(tokens, cache) { model.nextLogits(tokens, cache: cache).cast(to: .float32) }
+    require(
+      next.shape == [rows.count, width],
+      "TokenDecoder: logits of shape \(next.shape) for a vocabulary of \(width)")
+    if logits.isEmpty { logits = rows.map { _ in [Float](repeating: 0, count: width) } }
+    next.withElements { bytes in
+      for row in rows.indices {
+        // The memory of the previous logits, unless somebody kept them.
+        logits[row].withUnsafeMutableBytes {
+          $0.copyMemory(from: UnsafeRawBufferPointer(start: bytes + row * $0.count, count: $0.count))
+        }
+      }
+    }
   }
 }
 
@@ -91,6 +102,7 @@ extension BeamSearch {
     }
     guard !prompt.isEmpty else { throw GenerationError("an empty prompt: at least one token is needed") }
     let cache = model.makeCache(batch: width, capacity: model.contextLength, leftPadding: nil)
+    var reader = StepReader()
     return run(end: end) { beams, parents in
       let isFirst = beams[0].isEmpty
       // Fewer beams than rows: the rest repeats the first, and is not looked at.
@@ -101,9 +113,9 @@ extension BeamSearch {
         isFirst
         ? Tensor((0..<width).flatMap { _ in prompt }, [width, prompt.count])
         : Tensor(padded(beams.map { $0.last! }), [width, 1])
-      if !isFirst { cache.reorder(Tensor(padded(parents).map(Int32.init))) }
-      let next = Mode.evaluation { model.nextLogits(tokens, cache: cache) }
-      evaluate([next], slots: cache.slots)
+      let next = reader(tokens, cache, parents: isFirst ? nil : padded(parents).map(Int32.init)) {
+        model.nextLogits(tokens, cache: cache)
+      }
       let values = next.floats(), size = model.vocabularySize
       return beams.indices.map { logProbabilities(Array(values[$0 * size..<($0 + 1) * size])) }
     }

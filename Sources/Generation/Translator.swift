@@ -87,14 +87,14 @@ public struct Translator: Sendable {
         BeamSearch(width: beams, lengthPenalty: lengthPenalty, maximumLength: length), end: end)
     }
     var last = [Int32](repeating: Int32(config.bos_token_id), count: rows)
+    var reader = StepReader(), parents: [Int32]? = nil
     while true {
-      let scores = Mode.evaluation {
-        logSoftmax(
-          model.decode(Tensor(last, [rows, 1]), source, cache: cache).at(0, axis: 1).cast(to: .float32))
+      let tokens = Tensor(last, [rows, 1])
+      let scores = reader(tokens, cache, parents: parents) {
+        logSoftmax(model.decode(tokens, source, cache: cache).at(0, axis: 1).cast(to: .float32))
       }
-      evaluate([scores], slots: cache.slots)
       let values = scores.floats(), words = scores.shape[1]
-      var parents = (0..<Int32(rows)).map { $0 }
+      var next = (0..<Int32(rows)).map { $0 }
       for index in searches.indices where !searches[index].isOver {
         let first = index * beams
         searches[index].advance(
@@ -103,12 +103,12 @@ public struct Translator: Sendable {
             return searches[index].best(row) { Double(row[$0]) }
           })
         for (place, beam) in searches[index].beams.enumerated() {
-          parents[first + place] = Int32(first + beam.parent)
+          next[first + place] = Int32(first + beam.parent)
           last[first + place] = beam.tokens.last!
         }
       }
       if searches.allSatisfy(\.isOver) { break }
-      if beams > 1 { cache.reorder(Tensor(parents)) }
+      if beams > 1 { parents = next }
     }
     return searches.map { $0.results[0].tokens }
   }

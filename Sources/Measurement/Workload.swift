@@ -63,6 +63,8 @@ public struct BenchmarkResult: Sendable {
   public let flops: Double
   /// max(FLOPs / peak, bytes of operands and results / bandwidth): no direct algorithm is faster on this machine.
   public let floor: Double
+  /// Seconds of each evaluation in the counted runs that no plan ran: graphs, looking up plans, choosing tokens.
+  public let hostSeconds: Double
   /// What a run processes: a number, and of what.
   public let items: (count: Int, unit: String)?
   public let peakResidentBytes: Int
@@ -92,13 +94,16 @@ public func benchmark(
     let (tensors, slots) = prepared.step(0)
     let plan = Evaluator.shared.plan(for: tensors, slots: slots, backend: backend)
     evaluate(tensors, slots: slots)
-    var seconds: [Double] = []
+    var seconds: [Double] = [], inPlans = 0.0
     for index in 1..<repeats + 2 {
       // Building the graph belongs to a step, too.
-      let start = ContinuousClock.now
+      let start = ContinuousClock.now, before = Evaluator.shared.secondsInPlans
       prepared.run(index)
       let elapsed = (ContinuousClock.now - start) / .seconds(1)
-      if index >= 2 { seconds.append(elapsed) }
+      if index >= 2 {
+        seconds.append(elapsed)
+        inPlans += Evaluator.shared.secondsInPlans - before
+      }
     }
     let resident = Machine.peakResidentBytes
     let peaks = Peaks.measured(precision: precision, threads: threads)
@@ -108,6 +113,7 @@ public func benchmark(
       flops: evaluations * plan.flops,
       floor: evaluations
         * peaks.floor(flops: plan.flops, bytes: Double(prepared.bytes ?? plan.operandBytes)),
+      hostSeconds: (seconds.reduce(0, +) - inPlans) / (evaluations * Double(repeats)),
       items: prepared.items, peakResidentBytes: resident, peaks: peaks,
       plan: timesSteps ? timedPlan(prepared, backend, from: repeats + 2) : nil)
   }

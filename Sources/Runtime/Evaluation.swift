@@ -19,6 +19,10 @@ package final class Evaluator: Sendable {
   private let plans = Mutex(RecentlyUsed<PlanKey, Plan>(limit: 512))
   /// Used on the evaluation thread only.
   private let arena = Arena()
+  private let nanoseconds = Atomic<Int>(0)
+
+  /// The seconds that the plans of this process have run; what else an evaluation takes is the host's.
+  package var secondsInPlans: Double { Double(nanoseconds.load(ordering: .relaxed)) / 1e9 }
 
   private struct PlanKey: Hashable {
     let backend: String
@@ -36,6 +40,25 @@ package final class Evaluator: Sendable {
       let recording = Recording(request.roots)
       let plan = self.plan(for: recording, backend: backend, without: excluded)
       run(plan, recording, request, backend: backend, keepsGraph: keepsGraph)
+    }
+  }
+
+  /// Evaluates as usual, and says how to do so again with other values of `inputs`; nil when nothing was to be done.
+  func evaluateToRepeat(
+    _ tensors: [Tensor], slots: [Slot], inputs: [Tensor], backend: any Backend
+  ) -> Replay? {
+    EvaluationThread.shared.run {
+      let request = Request(tensors, slots)
+      // Repeating makes one new tensor for each of `tensors`.
+      let isWhole = request.roots.lazy.filter { $0.slot == nil }.map(\.tensor).elementsEqual(tensors) {
+        $0.node === $1.node && $0.index == $1.index
+      }
+      guard !request.roots.isEmpty else { return nil }
+      let recording = Recording(request.roots, inputs: inputs)
+      let plan = self.plan(for: recording, backend: backend, without: [])
+      run(plan, recording, request, backend: backend, keepsGraph: false)
+      guard isWhole else { return nil }
+      return Replay(plan, recording, inputs: inputs, outputs: request.roots.map(\.slot), slots: slots)
     }
   }
 
@@ -106,10 +129,19 @@ package final class Evaluator: Sendable {
     _ plan: Plan, _ recording: Recording, _ request: Request, backend: any Backend, keepsGraph: Bool,
     timed: ((_ step: Int, _ seconds: Double) -> Void)? = nil
   ) {
-    let scalars = UnsafeMutableRawPointer.allocate(byteCount: recording.bindings.count * 8 + 8, alignment: 8)
+    let outputs = run(plan, recording.bindings, backend: backend, timed: timed)
+    commit(request, outputs, keepsGraph: keepsGraph)
+  }
+
+  /// Runs a plan with its arguments, on the evaluation thread; what it computes.
+  func run(
+    _ plan: Plan, _ bindings: [Recording.Binding], backend: any Backend,
+    timed: ((_ step: Int, _ seconds: Double) -> Void)? = nil
+  ) -> [Buffer] {
+    let scalars = UnsafeMutableRawPointer.allocate(byteCount: bindings.count * 8 + 8, alignment: 8)
     defer { scalars.deallocate() }
     var slotBuffers: [Int: Buffer] = [:]
-    let arguments = recording.bindings.enumerated().map { index, binding -> UnsafeMutableRawPointer in
+    let arguments = bindings.enumerated().map { index, binding -> UnsafeMutableRawPointer in
       switch binding {
       case .buffer(let buffer): return buffer.pointer
       case .scalar(let value, let dtype):
@@ -126,15 +158,19 @@ package final class Evaluator: Sendable {
     }
     backend.prepare()
     let kept = plan.kept.map { value in
-      guard case .slot(let slot) = recording.bindings[value.argument] else {
+      guard case .slot(let slot) = bindings[value.argument] else {
         fatalError("a value is kept with argument \(value.argument), which is no slot")
       }
       return value.buffer(of: slot, arguments[value.argument])
     }
-    plan.run(
-      arguments: arguments, kept: kept.map(\.pointer), outputs: outputs.map(\.pointer),
-      arena: arena.reserve(plan.arenaBytes, backend: backend), timed: timed)
-    withExtendedLifetime(kept) { commit(request, outputs, keepsGraph: keepsGraph) }
+    let start = ContinuousClock.now
+    withExtendedLifetime(kept) {
+      plan.run(
+        arguments: arguments, kept: kept.map(\.pointer), outputs: outputs.map(\.pointer),
+        arena: arena.reserve(plan.arenaBytes, backend: backend), timed: timed)
+    }
+    nanoseconds.add(Int((ContinuousClock.now - start) / .nanoseconds(1)), ordering: .relaxed)
+    return outputs
   }
 
   private func commit(_ request: Request, _ outputs: [Buffer], keepsGraph: Bool) {

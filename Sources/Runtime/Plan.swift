@@ -59,7 +59,10 @@ package final class Plan: Sendable {
   let inPlaceArguments: [Int?]
   let kept: [Kept]
   private let constants: [Buffer]
-  private let placeCount: Int
+  /// What runs for each step, and how many of `addresses` it takes.
+  private let kernels: [(body: Kernel.Body, count: Int)]
+  /// Which of the arena, the constants, the outputs, the kept values and the arguments, and the offset in it.
+  private let addresses: [(base: Int, offset: Int)]
 
   package var flops: Double { steps.reduce(0) { $0 + $1.flops } }
   package var bytesMoved: Int { steps.reduce(0) { $0 + $1.bytesMoved } }
@@ -168,7 +171,18 @@ package final class Plan: Sendable {
         op: instruction.op, kernel: kernel, inputs: inputs, outputs: outputs, places: places,
         flops: floatingPointOperations(instruction.op, inputs.map(\.spec), outputs.map(\.spec)))
     }
-    placeCount = steps.reduce(0) { $0 + $1.places.count }
+    kernels = steps.map { ($0.kernel.body, $0.places.count) }
+    let outputs = 1 + constants.count, keptValues = outputs + outputSpecs.count,
+      arguments = keptValues + kept.count
+    addresses = steps.flatMap(\.places).map { place in
+      switch place {
+      case .arena(let offset): (0, offset)
+      case .constant(let index, let offset): (1 + index, offset)
+      case .output(let index, let offset): (outputs + index, offset)
+      case .kept(let index, let offset): (keptValues + index, offset)
+      case .argument(let index, let offset): (arguments + index, offset)
+      }
+    }
   }
 
   /// The outputs that may be written over the slot they replace: everybody else has read it by then.
@@ -210,29 +224,19 @@ package final class Plan: Sendable {
     outputs: [UnsafeMutableRawPointer], arena: UnsafeMutableRawPointer,
     timed: ((_ step: Int, _ seconds: Double) -> Void)? = nil
   ) {
-    withUnsafeTemporaryAllocation(of: UnsafeMutableRawPointer.self, capacity: max(placeCount, 1)) {
+    let bases = [arena] + constants.map(\.pointer) + outputs + kept + arguments
+    withUnsafeTemporaryAllocation(of: UnsafeMutableRawPointer.self, capacity: max(addresses.count, 1)) {
       pointers in
-      var next = pointers.baseAddress!
-      for (index, step) in steps.enumerated() {
-        let first = next
-        for place in step.places {
-          let address =
-            switch place {
-            case .argument(let index, let offset): arguments[index] + offset
-            case .constant(let index, let offset): constants[index].pointer + offset
-            case .output(let index, let offset): outputs[index] + offset
-            case .kept(let index, let offset): kept[index] + offset
-            case .arena(let offset): arena + offset
-            }
-          next.initialize(to: address)
-          next += 1
-        }
+      _ = pointers.initialize(from: addresses.lazy.map { bases[$0.base] + $0.offset })
+      var next = UnsafePointer(pointers.baseAddress!)
+      for (index, kernel) in kernels.enumerated() {
+        defer { next += kernel.count }
         guard let timed else {
-          step.kernel.body(UnsafePointer(first))
+          kernel.body(next)
           continue
         }
         let start = ContinuousClock.now
-        step.kernel.body(UnsafePointer(first))
+        kernel.body(next)
         timed(index, (ContinuousClock.now - start) / .seconds(1))
       }
     }

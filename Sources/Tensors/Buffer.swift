@@ -18,6 +18,7 @@ public final class Buffer: @unchecked Sendable {
 
   private enum Release {
     case pool
+    case mapping
     case owner(AnyObject)
   }
 
@@ -28,6 +29,13 @@ public final class Buffer: @unchecked Sendable {
     release = .pool
   }
 
+  /// Zeros, in fresh memory; what is never touched of it takes none.
+  public init(zeros byteCount: Int) {
+    self.byteCount = byteCount
+    pointer = mapMemory(byteCount)
+    release = .mapping
+  }
+
   /// Memory that belongs to `owner` (a mapped file), kept alive as long as the buffer is.
   public init(pointer: UnsafeMutableRawPointer, byteCount: Int, owner: AnyObject) {
     self.pointer = pointer
@@ -36,7 +44,11 @@ public final class Buffer: @unchecked Sendable {
   }
 
   deinit {
-    if case .pool = release { BufferPool.shared.give(pointer, byteCount) }
+    switch release {
+    case .pool: BufferPool.shared.give(pointer, byteCount)
+    case .mapping: munmap(pointer, wholePages(byteCount))
+    case .owner: break
+    }
   }
 }
 
@@ -61,6 +73,7 @@ final class BufferPool: Sendable {
       return block
     }
     if let reused { return UnsafeMutableRawPointer(bitPattern: reused)! }
+    if capacity >= hugePage { return mapHugePages(capacity) }
     var pointer: UnsafeMutableRawPointer?
     guard posix_memalign(&pointer, 64, capacity) == 0, let pointer else {
       fatalError("out of memory: \(capacity) bytes for one tensor")
@@ -76,6 +89,34 @@ final class BufferPool: Sendable {
       state.bytes += capacity
       return true
     }
-    if !kept { free(pointer) }
+    guard !kept else { return }
+    if capacity >= hugePage { munmap(pointer, wholePages(capacity)) } else { free(pointer) }
   }
+}
+
+/// A page that the processor looks up at once: it reads a matrix a third faster from such than from pages of 4 KB.
+private let hugePage = 2 << 20
+
+private func wholePages(_ byteCount: Int) -> Int { (max(byteCount, 1) + 0xFFFF) & ~0xFFFF }
+
+/// Fresh memory of zeros.
+private func mapMemory(_ byteCount: Int) -> UnsafeMutableRawPointer {
+  let anonymous = MAP_PRIVATE | MAP_ANON
+  guard let memory = mmap(nil, wholePages(byteCount), PROT_READ | PROT_WRITE, anonymous, -1, 0),
+    memory != MAP_FAILED
+  else { fatalError("out of memory: \(byteCount) bytes for one tensor") }
+  return memory
+}
+
+/// Fresh memory in huge pages, where the system has them, and small ones behind the last whole one.
+private func mapHugePages(_ byteCount: Int) -> UnsafeMutableRawPointer {
+  let size = wholePages(byteCount), first = mapMemory(size + hugePage)
+  // One page too many was mapped; what lies outside the aligned range goes back.
+  let head = (hugePage - Int(bitPattern: first) % hugePage) % hugePage
+  if head > 0 { munmap(first, head) }
+  if head < hugePage { munmap(first + head + size, hugePage - head) }
+  #if !canImport(Darwin)
+    madvise(first + head, size / hugePage * hugePage, MADV_HUGEPAGE)
+  #endif
+  return first + head
 }

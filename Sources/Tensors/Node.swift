@@ -32,9 +32,10 @@ package final class Node: Sendable {
     var inputs: [Tensor]
     var storage: [Buffer]?
 
-    mutating func takeInputs() -> [Node] {
-      defer { inputs = [] }
-      return inputs.map(\.node)
+    mutating func moveInputs(to nodes: inout [Node]) {
+      guard !inputs.isEmpty else { return }
+      for input in inputs { nodes.append(input.node) }
+      inputs = []
     }
   }
 
@@ -55,16 +56,19 @@ package final class Node: Sendable {
 
   /// Records the evaluated outputs; `keepingInputs` while a gradient is being traced through the node.
   package func complete(_ storage: [Buffer], keepingInputs: Bool) {
-    Self.releaseIteratively(
-      state.withLock { state in
-        if state.storage == nil { state.storage = storage }
-        return keepingInputs ? [] : state.takeInputs()
-      })
+    var released: [Node] = []
+    state.withLock { state in
+      if state.storage == nil { state.storage = storage }
+      if !keepingInputs { state.moveInputs(to: &released) }
+    }
+    Self.releaseIteratively(released)
   }
 
   deinit {
     NodeCensus.shared.leave()
-    Self.releaseIteratively(state.withLock { $0.takeInputs() })
+    var released: [Node] = []
+    state.withLock { $0.moveInputs(to: &released) }
+    if !released.isEmpty { Self.releaseIteratively(released) }
   }
 
   /// Releasing a long chain node by node; the recursion of plain ARC overflows the stack at some 20,000 nodes.
@@ -74,7 +78,7 @@ package final class Node: Sendable {
     var pending = consume nodes
     while var node = pending.popLast() {
       guard isKnownUniquelyReferenced(&node) else { continue }
-      pending.append(contentsOf: node.state.withLock { $0.takeInputs() })
+      node.state.withLock { $0.moveInputs(to: &pending) }
     }
   }
 }
@@ -114,7 +118,11 @@ package final class OpTable: Sendable {
       op.hash(into: &hasher)
     }
     static func == (a: Key, b: Key) -> Bool { equal(a.op, b.op) }
-    private static func equal<A: Op>(_ a: A, _ b: any Op) -> Bool { (b as? A) == a }
+    /// A dynamic cast would cost as much as the rest of a look-up.
+    private static func equal<A: Op, B: Op>(_ a: A, _ b: B) -> Bool {
+      guard A.self == B.self else { return false }
+      return withUnsafePointer(to: b) { UnsafeRawPointer($0).assumingMemoryBound(to: A.self).pointee == a }
+    }
   }
 
   package func identifier(of op: any Op) -> UInt32 {

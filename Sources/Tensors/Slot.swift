@@ -57,13 +57,15 @@ public final class Slot: Sendable {
   }
 
   /// Makes `buffer` the committed value and forgets the pending one, if it is still `pending`.
-  package func commit(_ buffer: Buffer, pending: Tensor) {
+  package func commit(_ buffer: Buffer, pending: Tensor?) {
     state.withLock { state in
       state.buffer = buffer
       state.kept = [:]
       state.version += 1
       state.leaf = nil
-      if let current = state.pending, current.node === pending.node, current.index == pending.index {
+      if let current = state.pending, let pending, current.node === pending.node,
+        current.index == pending.index
+      {
         state.pending = nil
       }
     }

@@ -29,7 +29,9 @@ public func apply(_ op: some Op, _ inputs: [Tensor]) -> [Tensor] {
   } catch {
     fatalError("\(type(of: op).name): \(error)")
   }
-  let node = Node(op, opID: OpTable.shared.identifier(of: op), inputs, specs)
+  // One box for the table's look-up and the node.
+  let boxed: any Op = op
+  let node = Node(boxed, opID: OpTable.shared.identifier(of: boxed), inputs, specs)
   return specs.indices.map { Tensor(node: node, index: $0) }
 }
 

@@ -7,6 +7,7 @@ import Synchronization
 /// makes none.
 public final class AttentionMaps: Sendable {
   @TaskLocal static var current: AttentionMaps?
+  package static var isRecording: Bool { current != nil }
   private let maps = Mutex<[Tensor]>([])
 
   private init() {}

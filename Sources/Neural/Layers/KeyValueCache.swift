@@ -21,9 +21,11 @@ public final class KeyValueCache: Sendable {
   private let state = Mutex(State())
 
   private struct State {
-    var length = 0
+    let length: Int
     /// The length as graph input, one tensor for all layers of a pass.
-    var position = Tensor(0, .int32)
+    let position: Tensor
+
+    init(length: Int = 0) { (self.length, position) = (length, Tensor(Double(length), .int32)) }
   }
 
   /// A cache for `batch` sequences of at most `capacity` tokens.
@@ -47,9 +49,7 @@ public final class KeyValueCache: Sendable {
   /// A slot whose memory is there already, so that the first pass has the same plan as all others.
   private static func zeros(_ spec: Spec) -> Slot {
     let value = Tensor.zeros(spec.shape, dtype: spec.dtype), slot = Slot(value)
-    let buffer = Buffer(byteCount: spec.byteCount)
-    buffer.pointer.initializeMemory(as: UInt8.self, repeating: 0, count: spec.byteCount)
-    slot.commit(buffer, pending: value)
+    slot.commit(Buffer(zeros: spec.byteCount), pending: value)
     return slot
   }
 
@@ -65,18 +65,21 @@ public final class KeyValueCache: Sendable {
     return padding.map { maximum(places - $0.expanded(1), 0) } ?? places
   }
 
+  /// The number of tokens seen as an input of the graphs, int32: their only one that changes from pass to pass.
+  package var position: Tensor { state.withLock { $0.position } }
+
   /// Counts `count` tokens as seen; the model does so at the end of a forward pass.
-  public func advance(by count: Int) {
-    state.withLock { state in
-      state.length += count
-      state.position = Tensor(Double(state.length), .int32)
-    }
+  public func advance(by count: Int) { state.withLock { $0 = State(length: $0.length + count) } }
+
+  /// Counts all tokens before `length` as seen, by a pass whose graph was built once for many.
+  package func advance(to length: Int) {
+    state.withLock { if $0.length != length { $0 = State(length: length) } }
   }
 
   /// Forgets all tokens from `length` on; nothing is cleared, since nothing behind the length is ever seen.
   public func truncate(to length: Int = 0) {
     require(length >= 0 && length <= self.length, "KeyValueCache: \(length) of \(self.length) tokens")
-    state.withLock { $0 = State(length: length, position: Tensor(Double(length), .int32)) }
+    state.withLock { $0 = State(length: length) }
   }
 
   /// Puts sequence `rows[i]` in place of sequence `i`, as beam search does; int32 (B).

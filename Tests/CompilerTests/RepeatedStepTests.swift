@@ -1,0 +1,120 @@
+import KalsaeCPUBackend
+import KalsaeRuntime
+import KalsaeTensors
+import Testing
+
+/// A repeated step gives what building its graph each time gives, and stops building as soon as it may.
+@Suite struct RepeatedStepTests {
+  let backend = CPUBackend(threads: 2)
+  let weight = Slot(Tensor([1, 2, 3, 4, 5, 6] as [Float], [2, 3]))
+  let total = Slot(Tensor.zeros([1, 3]))
+
+  /// Runs `body` with a step y = x w scale, which also adds y to `total`; the second closure counts the graphs built.
+  private func run(_ body: (_ step: (Float, Double) -> [Float], _ graphs: () -> Int) -> Void) {
+    var repeated = RepeatedStep(), graphs = 0
+    Backends.with(backend) {
+      evaluate([], slots: [weight, total])
+      body(
+        { value, scale in
+          let x = Tensor([value, value + 1], [1, 2]), factor = Tensor(scale)
+          return repeated([x, factor], slots: [total]) {
+            graphs += 1
+            let y = matmul(x, weight.value) * factor
+            total.value = total.value + y
+            return [y]
+          }[0].floats()
+        }, { graphs })
+    }
+  }
+
+  private func expected(_ x: Float, _ scale: Float, weights: [Float] = [1, 2, 3, 4, 5, 6]) -> [Float] {
+    (0..<3).map { (x * weights[$0] + (x + 1) * weights[3 + $0]) * scale }
+  }
+
+  @Test func twoEqualGraphsAreEnough() {
+    run { step, graphs in
+      var sum: [Float] = [0, 0, 0]
+      for value in 0..<6 {
+        let scale = Double(value) / 2
+        #expect(step(Float(value), scale) == expected(Float(value), Float(scale)))
+        sum = zip(sum, expected(Float(value), Float(scale))).map(+)
+        #expect(total.value.floats() == sum)
+        #expect(graphs() == min(value + 1, 2))
+      }
+    }
+  }
+
+  /// As between generations while a model is trained: what is committed is read, what waits is part of the graph.
+  @Test func assignmentsToWhatItReadsAreSeen() {
+    run { step, graphs in
+      for value in 0..<3 { _ = step(Float(value), 1) }
+      #expect(graphs() == 2)
+      weight.value = weight.value * 2
+      weight.settle()
+      #expect(step(5, 1) == expected(5, 2))
+      #expect(graphs() == 2)
+      weight.value = weight.value * 2
+      #expect(step(5, 1) == expected(5, 4))
+      #expect(graphs() == 3)
+      weight.settle()
+      for _ in 0..<3 { #expect(step(5, 1) == expected(5, 4)) }
+      #expect(graphs() == 5)
+      total.value = Tensor.zeros([1, 3])
+      #expect(step(1, 1) == expected(1, 4))
+      #expect(total.value.floats() == expected(1, 4))
+      #expect(graphs() == 6)
+    }
+  }
+
+  /// What changes and is no input: the graph is built each time.
+  @Test func otherNumbersInTheGraphAreNeverMistakenForTheSame() {
+    var repeated = RepeatedStep()
+    Backends.with(backend) {
+      for index in 0..<5 {
+        let x = Tensor([Float(index)])
+        let scalar = repeated([x]) { [x * Tensor(Double(index))] }[0]
+        #expect(scalar.floats() == [Float(index * index)])
+      }
+      for index in 0..<5 {
+        let x = Tensor([Float(index)])
+        #expect(repeated([x]) { [x + Tensor([Float(index)])] }[0].floats() == [Float(2 * index)])
+      }
+      for index in 1..<6 {
+        let x = Tensor([Float](repeating: 1, count: index))
+        #expect(repeated([x]) { [x.sum()] }[0].item() == Double(index))
+      }
+    }
+  }
+
+  @Test func precisionBackendAndGradientsAreSeen() {
+    var repeated = RepeatedStep(), graphs = 0
+    func step(_ value: Float) -> [Float] {
+      let x = Tensor([value, 1], [1, 2])
+      return repeated([x]) {
+        graphs += 1
+        return [matmul(Autocast.apply(x), Autocast.apply(weight.value)).cast(to: .float32)]
+      }[0].floats()
+    }
+    Backends.with(backend) {
+      evaluate([], slots: [weight])
+      let value: Float = 1 + 1 / 1024
+      for _ in 0..<3 { #expect(step(value)[0] == value + 4) }
+      // bfloat16 has eight bits.
+      Autocast.with(.bfloat16) { for _ in 0..<3 { #expect(step(value)[0] == 5) } }
+      for _ in 0..<3 { #expect(step(value)[0] == value + 4) }
+      #expect(graphs == 6)
+      Backends.with(CPUBackend(threads: 1)) { #expect(step(value)[0] == value + 4) }
+      #expect(graphs == 7)
+    }
+  }
+
+  /// The plan is the step's own: the cache may lose it.
+  @Test func aPlanThatTheCacheHasLostStillRuns() {
+    run { step, graphs in
+      for value in 0..<2 { _ = step(Float(value), 1) }
+      for size in 1...600 { _ = (Tensor([Float](repeating: 1, count: size)) + 1).floats() }
+      #expect(step(7, 3) == expected(7, 3))
+      #expect(graphs() == 2)
+    }
+  }
+}
