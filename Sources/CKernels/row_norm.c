@@ -7,7 +7,9 @@ enum { GRAIN = 1 << 14, GRADIENT_BLOCKS = 64, BLOCK_ROWS = 1024 };
 struct job {
   const kk_row_norm *norm;
   const char *x, *dy, *residual;
-  char *y;  // or dx
+  char *y;        // or dx
+  char *rounded;  // y or dx in bf16, or NULL
+  kk_dtype y_type;
   float *mean, *rstd;
   const float *gamma, *beta;  // f32 copies
   int64_t block_rows;
@@ -69,12 +71,13 @@ static const float *row_in(const struct job *j, const char *base, int64_t row, f
 }
 
 static float *row_out(const struct job *j, int64_t row, float *buffer) {
-  return j->norm->type == KK_F32 ? (float *)j->y + row * j->norm->n : buffer;
+  return j->y_type == KK_F32 ? (float *)j->y + row * j->norm->n : buffer;
 }
 
-static void finish_row(const struct job *j, int64_t row, const float *buffer) {
-  if (j->norm->type != KK_F32)
-    kk_store_f32((void *)kk_at(j->y, j->norm->type, row * j->norm->n), j->norm->type, 1, buffer, j->norm->n);
+static void finish_row(const struct job *j, int64_t row, const float *result) {
+  const int64_t n = j->norm->n;
+  if (j->y_type != KK_F32) kk_store_f32((void *)kk_at(j->y, j->y_type, row * n), j->y_type, 1, result, n);
+  if (j->rounded) kk_store_f32((void *)kk_at(j->rounded, KK_BF16, row * n), KK_BF16, 1, result, n);
 }
 
 static float *allocate(int64_t floats) {
@@ -94,8 +97,9 @@ static void forward_rows(long begin, long end, int worker, void *context) {
     statistics(x, norm->n, norm->rms, norm->epsilon, &mean, &rstd);
     if (!norm->rms) j->mean[row] = mean;
     j->rstd[row] = rstd;
-    normalise(row_out(j, row, buffer), x, norm->n, mean, rstd, j->gamma, j->beta);
-    finish_row(j, row, buffer);
+    float *y = row_out(j, row, buffer);
+    normalise(y, x, norm->n, mean, rstd, j->gamma, j->beta);
+    finish_row(j, row, y);
   }
   free(buffer);
 }
@@ -115,8 +119,9 @@ static void backward_blocks(long begin, long end, int worker, void *context) {
       float mean = norm->rms ? 0 : j->mean[row], means[2];
       gradient_means(x, dy, n, mean, j->rstd[row], j->gamma, sums, sums + n, means);
       if (norm->rms) means[0] = 0;
-      gradient(row_out(j, row, buffers), x, dy, residual, n, mean, j->rstd[row], j->gamma, means);
-      finish_row(j, row, buffers);
+      float *dx = row_out(j, row, buffers);
+      gradient(dx, x, dy, residual, n, mean, j->rstd[row], j->gamma, means);
+      finish_row(j, row, dx);
     }
   }
   free(buffers);
@@ -134,24 +139,26 @@ static float *affine(const kk_row_norm *norm) {
   return p;
 }
 
-void kk_row_norm_forward(const kk_row_norm *norm, const void *x, void *y, float *mean, float *rstd) {
+void kk_row_norm_forward(
+    const kk_row_norm *norm, const void *x, void *y, void *rounded, float *mean, float *rstd) {
   kk_require_f32_or_bf16("kk_row_norm_forward", norm->type);
+  kk_require_f32_or_bf16("kk_row_norm_forward", norm->result_type);
   float *parameters = affine(norm);
   struct job j = {
-      .norm = norm, .x = x, .y = y, .mean = mean, .rstd = rstd, .gamma = parameters,
-      .beta = parameters + norm->n};
+      .norm = norm, .x = x, .y = y, .rounded = rounded, .y_type = norm->result_type, .mean = mean,
+      .rstd = rstd, .gamma = parameters, .beta = parameters + norm->n};
   kk_parallel_for(norm->rows, kk_max(1, GRAIN / kk_max(1, norm->n)), forward_rows, &j);
   free(parameters);
 }
 
 void kk_row_norm_backward(
     const kk_row_norm *norm, const void *x, const float *mean, const float *rstd, const void *dy,
-    const void *residual, void *dx, float *dgamma, float *dbeta) {
+    const void *residual, void *dx, void *rounded, float *dgamma, float *dbeta) {
   kk_require_f32_or_bf16("kk_row_norm_backward", norm->type);
   float *parameters = affine(norm);
   struct job j = {
-      .norm = norm, .x = x, .dy = dy, .residual = residual, .y = dx, .mean = (float *)mean,
-      .rstd = (float *)rstd, .gamma = parameters, .beta = parameters + norm->n};
+      .norm = norm, .x = x, .dy = dy, .residual = residual, .y = dx, .rounded = rounded,
+      .y_type = norm->type, .mean = (float *)mean, .rstd = (float *)rstd, .gamma = parameters, .beta = parameters + norm->n};
   // Blocks for the sums over rows: enough to share out, few enough to store, by the shape alone.
   int64_t floor_rows = kk_max(1, GRAIN / kk_max(1, norm->n));
   j.block_rows = kk_max(floor_rows, kk_min(BLOCK_ROWS, kk_ceil_div(norm->rows, GRADIENT_BLOCKS)));

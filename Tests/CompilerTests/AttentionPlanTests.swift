@@ -72,7 +72,8 @@ import Testing
         let parts = x.split(3, axis: 2).map { $0.reshaped(2, 70, 2, 4).swappingAxes(1, 2) }
         let map = ScaledDotProductAttention.probabilities(
           parts[0], parts[1], mask: nil, scale: 0.5, isCausal: false)
-        let kept = Tensor.bernoulli([2, 2, 70, 128], probability: 0.7, key: RandomKey(seed: 7)).sliced(3, 0..<70)
+        let kept = Tensor.bernoulli([2, 2, 70, 128], probability: 0.7, key: RandomKey(seed: 7)).sliced(
+          3, 0..<70)
         return square(matmul(select(kept, map / 0.7, 0), parts[2])).mean()
       }
       let size = plain[0].floats().reduce(0) { max($0, abs($1)) }

@@ -364,6 +364,41 @@ import Testing
     }
   }
 
+  /// A residual stream in float32 with products in bfloat16: normalisations write what the products read, and add the
+  /// stream's gradient to their own.
+  @Test func layerNormsStoreWhatIsReadOfThem() {
+    Backends.with(backend) {
+      let x = numbers([2, 9, 16], 1), scale = Slot(numbers([16], 2) * 0.1 + 1), shift = Slot(numbers([16], 3))
+      let weights = [4, 5].map { Slot(numbers([16, 16], $0)) }
+      evaluate([x], slots: weights + [scale, shift])
+      func outputs() -> [Tensor] {
+        let (loss, gradients) = valueAndGradient(withRespectTo: [x] + weights.map(\.value)) {
+          Autocast.with(.bfloat16) {
+            var stream = x
+            for weight in weights {
+              let normal = layerNorm(stream, weight: scale.value, bias: shift.value)
+              stream = stream + matmul(normal, weight.value).cast(to: .float32)
+            }
+            let last = layerNorm(stream, weight: scale.value, bias: shift.value)
+            return square(last + matmul(last, weights[0].value).cast(to: .float32)).mean()
+          }
+        }
+        return [loss] + gradients
+      }
+      let plan = Evaluator.shared.plan(for: outputs(), backend: backend)
+      let norms = plan.steps.compactMap { $0.op as? LayerNormalization }
+      #expect(norms.count { $0.result == .bfloat16 } == 2 && norms.count { $0.isAlsoRounded } == 1, "\(plan)")
+      let gradients = plan.steps.compactMap { $0.op as? LayerNormGradient }
+      #expect(gradients.count { $0.hasResidual } == 2 && gradients.count { $0.isAlsoRounded } == 2, "\(plan)")
+      let fused = outputs(), plain = outputs()
+      Evaluator.shared.evaluate(plain, backend: backend, without: .normalizationOperands)
+      for (a, b) in zip(fused, plain) {
+        let size = b.floats().reduce(0) { max($0, abs($1)) }
+        for (a, b) in zip(a.floats(), b.floats()) { #expect(abs(a - b) <= 0.01 * size) }
+      }
+    }
+  }
+
   @Test func nothingIsOverwrittenThatTheSameStepReadsOtherwise() {
     Backends.with(backend) {
       let a = numbers([64, 64], 1)

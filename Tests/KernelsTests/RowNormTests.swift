@@ -42,21 +42,30 @@ import Testing
             let expected = reference(rows, n, rms: rms, x, dy, gamma, beta)
             let y = Storage(type, count: rows * n), dx = Storage(type, count: rows * n)
             let statistics = (0..<2).map { _ in Storage(KK_F32, count: rows) }
+            let rounded = (0..<2).map { _ in Storage(KK_BF16, count: rows * n) }
+            let other = type == KK_F32 ? KK_BF16 : KK_F32, converted = Storage(other, count: rows * n)
             let sums = (0..<2).map { _ in Storage(KK_F32, count: n) }
             kernels {
               var norm = kk_row_norm(
-                rows: Int64(rows), n: Int64(n), type: type, affine_type: KK_BF16, gamma: gamma?.data,
+                rows: Int64(rows), n: Int64(n), type: type, result_type: type, affine_type: KK_BF16,
+                gamma: gamma?.data,
                 beta: beta?.data, epsilon: 1e-5, rms: rms)
               kk_row_norm_forward(
-                &norm, x.data, y.data, rms ? nil : statistics[0].floats, statistics[1].floats)
+                &norm, x.data, y.data, rounded[0].data, rms ? nil : statistics[0].floats, statistics[1].floats
+              )
+              norm.result_type = other
+              kk_row_norm_forward(
+                &norm, x.data, converted.data, nil, rms ? nil : statistics[0].floats, statistics[1].floats)
               kk_row_norm_backward(
                 &norm, x.data, rms ? nil : statistics[0].floats, statistics[1].floats, dy.data,
-                residual?.data,
-                dx.data, sums[0].floats, sums[1].floats)
+                residual?.data, dx.data, rounded[1].data, sums[0].floats, sums[1].floats)
             }
             let what = "\((rows, n)) \(type.rawValue) rms \(rms)"
             let near = type == KK_F32 ? 1e-5 : 1.0 / 256
             expectClose(y.values, expected.y, relative: near, absolute: 1e-5, what)
+            expectClose(converted.values, expected.y, relative: 1.0 / 256, absolute: 1e-5, what)
+            #expect(rounded[0].values == representable(y.values, KK_BF16))
+            #expect(rounded[1].values == representable(dx.values, KK_BF16))
             let total = expected.dx.enumerated().map { $1 + (residual?.get($0) ?? 0) }
             expectClose(dx.values, total, relative: near, absolute: 2e-5, what)
             expectClose(sums[0].values, expected.dgamma, relative: 1e-4, absolute: 2e-4, what)

@@ -94,11 +94,13 @@ extension LayerNormalization: CPUComposite {
   func isClaimed(_ inputs: [Spec]) -> Bool { isKernelAffine(inputs[0], inputs[1], inputs[2]) }
 
   func lowered(_ inputs: [Operand], _ outputs: [Operand]) -> Kernel {
-    let norm = RowNormKernel(inputs[0], inputs[1], epsilon: epsilon, isRMS: false)
+    let norm = RowNormKernel(inputs[0], inputs[1], result: outputs[0], epsilon: epsilon, isRMS: false)
+    let isAlsoRounded = isAlsoRounded
     return Kernel("layer norm") { p in
       norm.with(gamma: p[1], beta: p[2]) {
         kk_row_norm_forward(
-          $0, p[0], p[3], p[4].assumingMemoryBound(to: Float.self), p[5].assumingMemoryBound(to: Float.self))
+          $0, p[0], p[3], isAlsoRounded ? p[6] : nil, p[4].assumingMemoryBound(to: Float.self),
+          p[5].assumingMemoryBound(to: Float.self))
       }
     }
   }
@@ -110,13 +112,14 @@ extension LayerNormGradient: CPUComposite {
   }
 
   func lowered(_ inputs: [Operand], _ outputs: [Operand]) -> Kernel {
-    let norm = RowNormKernel(inputs[1], inputs[4], epsilon: 0, isRMS: false)
+    let norm = RowNormKernel(inputs[1], inputs[4], result: outputs[0], epsilon: 0, isRMS: false)
+    let hasResidual = hasResidual, isAlsoRounded = isAlsoRounded, first = inputs.count
     return Kernel("layer norm gradient") { p in
       norm.with(gamma: p[4], beta: nil) {
         kk_row_norm_backward(
           $0, p[1], p[2].assumingMemoryBound(to: Float.self), p[3].assumingMemoryBound(to: Float.self), p[0],
-          nil,
-          p[5], p[6].assumingMemoryBound(to: Float.self), p[7].assumingMemoryBound(to: Float.self))
+          hasResidual ? UnsafeRawPointer(p[5]) : nil, p[first], isAlsoRounded ? p[first + 3] : nil,
+          p[first + 1].assumingMemoryBound(to: Float.self), p[first + 2].assumingMemoryBound(to: Float.self))
       }
     }
   }
@@ -126,10 +129,10 @@ extension RMSNormalization: CPUComposite {
   func isClaimed(_ inputs: [Spec]) -> Bool { isKernelAffine(inputs[0], inputs[1], inputs[1]) }
 
   func lowered(_ inputs: [Operand], _ outputs: [Operand]) -> Kernel {
-    let norm = RowNormKernel(inputs[0], inputs[1], epsilon: epsilon, isRMS: true)
+    let norm = RowNormKernel(inputs[0], inputs[1], result: outputs[0], epsilon: epsilon, isRMS: true)
     return Kernel("RMS norm") { p in
       norm.with(gamma: p[1], beta: nil) {
-        kk_row_norm_forward($0, p[0], p[2], nil, p[3].assumingMemoryBound(to: Float.self))
+        kk_row_norm_forward($0, p[0], p[2], nil, nil, p[3].assumingMemoryBound(to: Float.self))
       }
     }
   }
@@ -141,11 +144,11 @@ extension RMSNormGradient: CPUComposite {
   }
 
   func lowered(_ inputs: [Operand], _ outputs: [Operand]) -> Kernel {
-    let norm = RowNormKernel(inputs[1], inputs[3], epsilon: 0, isRMS: true)
+    let norm = RowNormKernel(inputs[1], inputs[3], result: outputs[0], epsilon: 0, isRMS: true)
     return Kernel("RMS norm gradient") { p in
       norm.with(gamma: p[3], beta: nil) {
         kk_row_norm_backward(
-          $0, p[1], nil, p[2].assumingMemoryBound(to: Float.self), p[0], nil, p[4],
+          $0, p[1], nil, p[2].assumingMemoryBound(to: Float.self), p[0], nil, p[4], nil,
           p[5].assumingMemoryBound(to: Float.self), nil)
       }
     }
@@ -155,13 +158,14 @@ extension RMSNormGradient: CPUComposite {
 /// x (..., C) as rows.
 private struct RowNormKernel: Sendable {
   let rows: Int64, n: Int64
-  let type: kk_dtype, affineType: kk_dtype
+  let type: kk_dtype, resultType: kk_dtype, affineType: kk_dtype
   let epsilon: Float, isRMS: Bool
 
-  init(_ x: Operand, _ weight: Operand, epsilon: Double, isRMS: Bool) {
+  init(_ x: Operand, _ weight: Operand, result: Operand, epsilon: Double, isRMS: Bool) {
     n = Int64(x.shape[-1])
     rows = Int64(x.shape.count) / n
     type = x.dtype.kernelType
+    resultType = result.dtype.kernelType
     affineType = weight.dtype.kernelType
     self.epsilon = Float(epsilon)
     self.isRMS = isRMS
@@ -170,7 +174,7 @@ private struct RowNormKernel: Sendable {
   func with(gamma: UnsafeRawPointer, beta: UnsafeRawPointer?, _ body: (UnsafePointer<kk_row_norm>) -> Void) {
     var norm = kk_row_norm()
     (norm.rows, norm.n) = (rows, n)
-    (norm.type, norm.affine_type) = (type, affineType)
+    (norm.type, norm.result_type, norm.affine_type) = (type, resultType, affineType)
     (norm.gamma, norm.beta) = (gamma, beta)
     (norm.epsilon, norm.rms) = (epsilon, isRMS)
     body(&norm)

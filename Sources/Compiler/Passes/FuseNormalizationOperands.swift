@@ -6,7 +6,7 @@ import KalsaeTensors
 /// of the input's gradient are taken from the kernel, which has them; another gradient of the same input is added
 /// while the kernel stores its own.
 package func fuseNormalizationOperands(_ graph: Graph) -> Graph {
-  absorbResiduals(takeInputSums(absorbInputBiases(graph)))
+  fuseLayerNormOperands(absorbResiduals(takeInputSums(absorbInputBiases(graph))))
 }
 
 /// norm(h + t) with t (N, 1, ..., 1, C) becomes a normalisation of h with an input bias.
@@ -133,7 +133,7 @@ private func absorbResiduals(_ graph: Graph) -> Graph {
 }
 
 /// Whether an op's result is a view that the kernel could not read in place.
-private func isMovement(_ op: (any Op)?) -> Bool {
+func isMovement(_ op: (any Op)?) -> Bool {
   op is Slice || op is Transpose || op is Broadcast
 }
 

@@ -126,20 +126,31 @@ private func checkAffine(_ parameters: ArraySlice<Spec>, channels: Int) throws(S
 
 /// `y = (x - mean) / sqrt(var + epsilon) weight + bias` over the last axis (arXiv 1607.06450).
 ///
-/// x (..., C), weight and bias (C) -> y, and mean and 1/sqrt(var + epsilon) of each row, (...) float32.
+/// x (..., C), weight and bias (C) -> y, and mean and 1/sqrt(var + epsilon) of each row, (...) float32. y has the type
+/// of x, or `result`; with `isAlsoRounded` a fourth output is y in bfloat16.
 public struct LayerNormalization: CompositeOp {
   public let epsilon: Double
-  public init(epsilon: Double) { self.epsilon = epsilon }
+  package let result: DType?
+  package let isAlsoRounded: Bool
+
+  public init(epsilon: Double) { self.init(epsilon: epsilon, result: nil, isAlsoRounded: false) }
+
+  package init(epsilon: Double, result: DType?, isAlsoRounded: Bool) {
+    (self.epsilon, self.result, self.isAlsoRounded) = (epsilon, result, isAlsoRounded)
+  }
 
   public func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] {
     let x = try floatingRows(inputs[0])
     try checkAffine(inputs[1...2], channels: x.shape[-1])
     let statistics = Spec(Shape(x.shape.dimensions.dropLast()), .float32)
-    return [x, statistics, statistics]
+    return [Spec(x.shape, result ?? x.dtype), statistics, statistics]
+      + (isAlsoRounded ? [Spec(x.shape, .bfloat16)] : [])
   }
 
   public func vjp(_ cotangents: [Tensor?], inputs: [Tensor], outputs: [Tensor]) -> [Tensor?] {
-    guard cotangents[1] == nil, cotangents[2] == nil else { return decompositionVJP(cotangents, inputs) }
+    guard cotangents[1] == nil, cotangents[2] == nil, result == nil, !isAlsoRounded else {
+      return decompositionVJP(cotangents, inputs)
+    }
     guard let dy = cotangents[0] else { return [nil, nil, nil] }
     return apply(LayerNormGradient(), [dy, inputs[0], outputs[1], outputs[2], inputs[1]])
   }
@@ -149,26 +160,41 @@ public struct LayerNormalization: CompositeOp {
     let mean = x.mean([-1], keepingAxes: true)
     let rstd = rsqrt(square(x - mean).mean([-1], keepingAxes: true) + epsilon)
     let y = (x - mean) * rstd * inputs[1].cast(to: .float32) + inputs[2].cast(to: .float32)
-    return [y.cast(to: inputs[0].dtype), mean.squeezed(-1), rstd.squeezed(-1)]
+    return [y.cast(to: result ?? inputs[0].dtype), mean.squeezed(-1), rstd.squeezed(-1)]
+      + (isAlsoRounded ? [y.cast(to: .bfloat16)] : [])
   }
 }
 
 /// The gradient of `LayerNormalization`: inputs dy, x, mean, rstd, weight -> dx, dweight, dbias.
+///
+/// With `hasResidual` a sixth operand, as x, is added to dx; with `isAlsoRounded` a fourth output is dx in bfloat16.
 public struct LayerNormGradient: CompositeOp {
-  public init() {}
-  public func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] { [inputs[1], inputs[4], inputs[4]] }
+  public let hasResidual: Bool
+  package let isAlsoRounded: Bool
+
+  public init() { self.init(hasResidual: false, isAlsoRounded: false) }
+
+  package init(hasResidual: Bool, isAlsoRounded: Bool) {
+    (self.hasResidual, self.isAlsoRounded) = (hasResidual, isAlsoRounded)
+  }
+
+  public func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] {
+    if hasResidual, inputs[5] != inputs[1] { throw ShapeError("a residual \(inputs[5]) for \(inputs[1])") }
+    return [inputs[1], inputs[4], inputs[4]] + (isAlsoRounded ? [Spec(inputs[1].shape, .bfloat16)] : [])
+  }
 
   public func decomposed(_ inputs: [Tensor]) -> [Tensor] {
     let dy = inputs[0].cast(to: .float32), x = inputs[1].cast(to: .float32)
     let mean = inputs[2].expanded(-1), rstd = inputs[3].expanded(-1)
     let n = (x - mean) * rstd
     let g = dy * inputs[4].cast(to: .float32)
-    let dx = rstd * (g - g.mean([-1], keepingAxes: true) - n * (g * n).mean([-1], keepingAxes: true))
+    var dx = rstd * (g - g.mean([-1], keepingAxes: true) - n * (g * n).mean([-1], keepingAxes: true))
+    if hasResidual { dx = dx + inputs[5].cast(to: .float32) }
     let rows = Array(0..<x.rank - 1)
     return [
       dx.cast(to: inputs[1].dtype), (dy * n).sum(rows).cast(to: inputs[4].dtype),
       dy.sum(rows).cast(to: inputs[4].dtype),
-    ]
+    ] + (isAlsoRounded ? [dx.cast(to: .bfloat16)] : [])
   }
 }
 

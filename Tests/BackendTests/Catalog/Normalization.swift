@@ -55,6 +55,15 @@ extension OpCatalog {
       OpCase(
         LayerNormGradient(), "\(shape)",
         [Sample(shape, .normal), Sample(shape, .normal), mean, rstd, .normal(c)]),
+      OpCase(
+        LayerNormalization(epsilon: 1e-3, result: .bfloat16, isAlsoRounded: false), "rounded, \(shape)",
+        [x, .normal(c), .normal(c)], []),
+      OpCase(
+        LayerNormalization(epsilon: 1e-3, result: nil, isAlsoRounded: true), "also rounded, \(shape)",
+        [x, .normal(c), .normal(c)], []),
+      OpCase(
+        LayerNormGradient(hasResidual: true, isAlsoRounded: true), "with residual, \(shape)",
+        [Sample(shape, .normal), Sample(shape, .normal), mean, rstd, .normal(c), Sample(shape, .normal)], []),
       OpCase(RMSNormalization(epsilon: 1e-3), "\(shape)", [x, .normal(c)]),
       OpCase(
         RMSNormGradient(), "\(shape)", [Sample(shape, .normal), Sample(shape, .normal), rstd, .normal(c)]),

@@ -53,20 +53,24 @@ void kk_group_norm_backward(
 ///     y = xh gamma + beta
 typedef struct {
   int64_t rows, n;
-  kk_dtype type;         // x, y, dy, dx, residual: KK_F32 or KK_BF16
+  kk_dtype type;         // x, dy, dx, residual: KK_F32 or KK_BF16
+  kk_dtype result_type;  // y: KK_F32 or KK_BF16
   kk_dtype affine_type;  // gamma, beta: KK_F32 or KK_BF16
   const void *gamma, *beta;  // (n), or NULL
   float epsilon;
   bool rms;
 } kk_row_norm;
 
-/// y may be x. mean and rstd (rows) are for the gradient; mean is not written, and may be NULL, for RMS.
-void kk_row_norm_forward(const kk_row_norm *norm, const void *x, void *y, float *mean, float *rstd);
+/// y may be x if their types are equal; `rounded`, if not NULL, is y in bf16. mean and rstd (rows) are for the
+/// gradient; mean is not written, and may be NULL, for RMS.
+void kk_row_norm_forward(
+    const kk_row_norm *norm, const void *x, void *y, void *rounded, float *mean, float *rstd);
 
-/// dx = gradient of dy, plus `residual` if not NULL; dx may be x, dy or residual. dgamma, dbeta (n), or NULL.
+/// dx = gradient of dy, plus `residual` if not NULL; dx may be x, dy or residual. `rounded`, if not NULL, is dx in
+/// bf16. dgamma, dbeta (n), or NULL.
 void kk_row_norm_backward(
     const kk_row_norm *norm, const void *x, const float *mean, const float *rstd, const void *dy,
-    const void *residual, void *dx, float *dgamma, float *dbeta);
+    const void *residual, void *dx, void *rounded, float *dgamma, float *dbeta);
 
 #ifdef __cplusplus
 }
