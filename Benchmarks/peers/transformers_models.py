@@ -5,28 +5,26 @@ PyTorch as pip installs it: eager, `scaled_dot_product_attention`, AdamW and Ada
 `torch.compile`. bfloat16 is autocast with float32 weights, or, where nothing is trained, --half converted
 weights.
 
-Prints one JSON object: workload, precision, threads, repeats, best_s, median_s, peak_rss_mib, and what ran.
+Prints one JSON object.
 """
 
-import argparse
 import contextlib
-import json
 import math
 import os
-import resource
-import statistics
-import time
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
 import transformers  # noqa: E402
+from timing import arguments, peak_rss_mib, result, seconds_of  # noqa: E402
 from transformers import (  # noqa: E402
     BertConfig,
     BertModel,
+    DynamicCache,
     GPT2Config,
     GPT2LMHeadModel,
+    StaticCache,
     ViTConfig,
     ViTForImageClassification,
 )
@@ -37,13 +35,15 @@ def autocast(options):
     return torch.autocast("cpu", torch.bfloat16) if narrow else contextlib.nullcontext()
 
 
-def compiled(model, options):
-    return torch.compile(model) if options.compile else model
+def compiled(function, options):
+    return torch.compile(function, dynamic=False) if options.compile else function
 
 
 def inference(model, options):
     """The model ready to be called, and the type of its inputs."""
     model = model.eval()
+    # constant weights may be packed once
+    torch._inductor.config.freezing = True
     if options.precision == "bfloat16" and options.half == "convert":
         return compiled(model.to(torch.bfloat16), options), torch.bfloat16
     return compiled(model, options), torch.float32
@@ -62,13 +62,17 @@ def gpt2_train(options):
     model = gpt2(resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0.01, fused=True)
     inputs, labels = (random_tokens(options.batch, 256, model.config.vocab_size) for _ in range(2))
-    call = compiled(model, options)
+
+    def loss_of(inputs, labels):
+        logits = model(inputs, use_cache=False).logits
+        return F.cross_entropy(logits.flatten(0, 1), labels.flatten())
+
+    call = compiled(loss_of, options)
 
     def step():
         optimizer.zero_grad(set_to_none=True)
         with autocast(options):
-            logits = call(inputs, use_cache=False).logits
-            loss = F.cross_entropy(logits.flatten(0, 1), labels.flatten())
+            loss = call(inputs, labels)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
@@ -91,18 +95,33 @@ def gpt2_prefill(options):
 
 
 def gpt2_decode(options):
-    """A prompt of 16 tokens, then 64 tokens one after the other, each the most probable."""
+    """A prompt of 16 tokens, then 64 tokens one after the other, each the most probable.
+
+    A compiled model needs a cache of one size: that of all 80 tokens.
+    """
     model = gpt2()
     call, _ = inference(model, options)
     prompt = random_tokens(options.batch, 16, model.config.vocab_size)
+    places = torch.arange(80)[None].expand(options.batch, -1)
+    fixed = StaticCache(config=model.config, max_cache_len=80) if options.compile else None
 
     def step():
         with torch.inference_mode(), autocast(options):
-            found = call(prompt, use_cache=True, logits_to_keep=1)
-            for _ in range(64):
-                token = found.logits[:, -1].argmax(-1, keepdim=True)
-                found = call(token, past_key_values=found.past_key_values, use_cache=True, logits_to_keep=1)
-            return found.logits.float().sum().item()
+            if fixed:
+                fixed.reset()
+            cache = fixed or DynamicCache(config=model.config)
+            found, first = prompt, 0
+            for _ in range(65):
+                end = first + found.shape[1]
+                logits = call(
+                    found,
+                    position_ids=places[:, first:end],
+                    past_key_values=cache,
+                    use_cache=True,
+                    logits_to_keep=1,
+                ).logits
+                found, first = logits[:, -1].argmax(-1, keepdim=True), end
+            return logits.float().sum().item()
 
     return model, step
 
@@ -137,15 +156,17 @@ def transformer_train(options):
     model = Translator().train()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, betas=(0.9, 0.98), eps=1e-9, fused=True)
     source, target, labels = (random_tokens(options.batch, 32, 10_000, first=3) for _ in range(3))
-    call = compiled(model, options)
+
+    def loss_of(source, target, labels):
+        logits = model(source, target)
+        return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=0, label_smoothing=0.1)
+
+    call = compiled(loss_of, options)
 
     def step():
         optimizer.zero_grad(set_to_none=True)
         with autocast(options):
-            logits = call(source, target)
-            loss = F.cross_entropy(
-                logits.flatten(0, 1), labels.flatten(), ignore_index=0, label_smoothing=0.1
-            )
+            loss = call(source, target, labels)
         loss.backward()
         optimizer.step()
         return loss.item()
@@ -180,23 +201,19 @@ def vit_base(options):
     return model, step
 
 
-# Of each workload: what makes it, its batch, and what a run processes.
+# Of each workload: what makes it, and its batch.
 WORKLOADS = {
-    "gpt2-train": (gpt2_train, 4, 256),
-    "gpt2-prefill": (gpt2_prefill, 1, 512),
-    "gpt2-decode": (gpt2_decode, 1, 64),
-    "transformer-train": (transformer_train, 64, 1),
-    "bert-base": (bert_base, 32, 1),
-    "vit-base": (vit_base, 16, 1),
+    "gpt2-train": (gpt2_train, 4),
+    "gpt2-prefill": (gpt2_prefill, 1),
+    "gpt2-decode": (gpt2_decode, 1),
+    "transformer-train": (transformer_train, 64),
+    "bert-base": (bert_base, 32),
+    "vit-base": (vit_base, 16),
 }
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("workload", choices=WORKLOADS)
-    parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32")
+    parser = arguments(__doc__, WORKLOADS)
     parser.add_argument(
         "--half",
         choices=["autocast", "convert"],
@@ -204,46 +221,19 @@ def main():
         help="how bfloat16 is had; training is always autocast",
     )
     parser.add_argument("--compile", action="store_true", help="with torch.compile")
-    parser.add_argument("--batch-size", type=int, dest="batch", help="the workload's own when not given")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--repeat", type=int, default=5, help="timed steps, after --warm-up")
-    parser.add_argument("--warm-up", type=int, default=2)
     options = parser.parse_args()
-    make, batch, items = WORKLOADS[options.workload]
+    make, batch = WORKLOADS[options.workload]
     options.batch = options.batch or batch
     if options.workload.endswith("-train"):
         options.half = "autocast"
-
     torch.manual_seed(0)
     torch.set_num_threads(options.threads)
+    empty = peak_rss_mib()
     model, step = make(options)
-    for _ in range(options.warm_up):
-        step()
-    seconds = []
-    for _ in range(options.repeat):
-        start = time.perf_counter()
-        step()
-        seconds.append(time.perf_counter() - start)
-    print(
-        json.dumps(
-            {
-                "workload": options.workload,
-                "precision": options.precision,
-                "threads": options.threads,
-                "repeats": options.repeat,
-                "best_s": min(seconds),
-                "median_s": statistics.median(seconds),
-                "peak_rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-                "batch": options.batch,
-                "per_second_best": options.batch * items / min(seconds),
-                "parameters": sum(p.numel() for p in model.parameters()),
-                "half": options.half if options.precision == "bfloat16" else None,
-                "compile": options.compile,
-                "torch": torch.__version__,
-                "transformers": transformers.__version__,
-            }
-        )
-    )
+    seconds = seconds_of(step, options)
+    parameters = sum(p.numel() for p in model.parameters())
+    version = f"PyTorch {torch.__version__}, transformers {transformers.__version__}"
+    result(options, seconds, empty, parameters=parameters, version=version)
 
 
 if __name__ == "__main__":

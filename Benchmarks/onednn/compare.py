@@ -1,0 +1,135 @@
+#!/usr/bin/env python3
+"""Kalsae's matrix products and convolutions against oneDNN called directly, and against MKL, at a workload's shapes.
+
+Runs `kalsae bench WORKLOAD --profile`, takes the costliest products and convolutions of its plan, and times oneDNN
+from C++ (primitives.cpp, with packed weights, without bias, activation or residual) and, for float32 products, MKL with
+AVX-512 at the same shapes. A ratio above 1 says that Kalsae, in the plan and with what is fused, is the faster. The last line
+has all of them together, by how often each runs; --check fails where that is below 0.97 of oneDNN.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "peers"))
+from environment import CACHE, ROOT, Environment, Unavailable, run  # noqa: E402
+from measuring import alone  # noqa: E402
+from report import aligned, table  # noqa: E402
+from steps import products  # noqa: E402
+
+REQUIRED = 0.97
+
+
+def primitives(cache):
+    """The compiled program, linked with the library that `kalsae` uses."""
+    source, program = HERE / "primitives.cpp", cache / "onednn-primitives"
+    if not program.exists() or program.stat().st_mtime < source.stat().st_mtime:
+        run(["c++", "-std=c++17", "-O2", "-o", program, source, "-ldnnl"])
+    return program
+
+
+def profile(options):
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "profile.json"
+        command = [options.kalsae, "bench", options.workload, "--precision", options.precision]
+        command += ["--threads", str(options.threads), "--repeat", "2", "--profile", str(path)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        return json.loads(path.read_text())
+
+
+def asked(command, lines, threads, **variables):
+    """The answers of a program that reads a line for each shape."""
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads)} | variables
+    ran = subprocess.run(
+        [str(part) for part in command],
+        input="\n".join(lines) + "\n",
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        env=environment,
+    )
+    return ran.stdout.splitlines()
+
+
+def mkl_seconds(lines, environment, threads):
+    """Of each line that is a float32 product its seconds; the others have none."""
+    wanted = [line for line in lines if line.startswith("matmul float32 float32")]
+    if not wanted:
+        return {}
+    try:
+        variables = {"LD_PRELOAD": environment.tuning()}
+    except Unavailable as reason:
+        print(f"compare.py: MKL is not measured: {reason}", file=sys.stderr)
+        return {}
+    command = [environment.python, HERE / "mkl_matmul.py", str(threads)]
+    found = asked(command, wanted, threads, **variables)
+    return dict(zip(wanted, map(float, found), strict=True))
+
+
+def rows(groups, direct, mkl):
+    yield ["shape", "runs", "Kalsae ms", "oneDNN ms", "ratio", "MKL ms", "ratio", "GFLOPS", "Kalsae's", "oneDNN's"]
+    ours = theirs = 0.0
+    for group, (seconds, name) in zip(groups, direct, strict=True):
+        line, own = group["line"], group["seconds"]
+        other = mkl.get(line)
+        yield [
+            line,
+            str(group["count"]),
+            f"{1e3 * own:.2f}",
+            f"{1e3 * seconds:.2f}" if seconds < 1e9 else "",
+            f"{seconds / own:.2f}" if seconds < 1e9 else "",
+            f"{1e3 * other:.2f}" if other else "",
+            f"{other / own:.2f}" if other else "",
+            f"{group['flops'] / own / 1e9:.0f}",
+            group["kernel"],
+            name,
+        ]
+        if seconds < 1e9:
+            ours, theirs = ours + group["count"] * own, theirs + group["count"] * seconds
+    total = ["all", "", f"{1e3 * ours:.1f}", f"{1e3 * theirs:.1f}", f"{theirs / ours:.3f}"]
+    yield total + [""] * 5
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("workload", help="of `kalsae bench`")
+    parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--top", type=int, default=16, help="how many shapes, costliest first")
+    parser.add_argument("--kalsae", default=str(ROOT / ".build" / "release" / "kalsae"))
+    parser.add_argument("--trace", type=pathlib.Path, help="a profile that was made before")
+    parser.add_argument("--venv", type=pathlib.Path, default=CACHE / "venv")
+    parser.add_argument("--lock", type=pathlib.Path, help="a lock file to hold while something is measured")
+    parser.add_argument("--markdown", type=pathlib.Path, help="write the table there, too")
+    parser.add_argument("--check", action="store_true", help=f"exit 1 below {REQUIRED} of oneDNN")
+    options = parser.parse_args()
+    environment = Environment(options.venv)
+    try:
+        program = primitives(environment.cache)
+    except Unavailable as reason:
+        sys.exit(f"compare.py: {reason}: it needs oneDNN's headers (apt-get install libdnnl-dev)")
+    with alone(options.lock):
+        trace = json.loads(options.trace.read_text()) if options.trace else profile(options)
+        found = sorted(products(trace), key=lambda group: -group["seconds"] * group["count"])
+        groups = found[: options.top]
+        lines = [group["line"] for group in groups]
+        version, *answers = asked([program], lines, options.threads)
+        direct = [(float(a.split()[0]), a.split()[2]) for a in answers]
+        mkl = mkl_seconds(lines, environment, options.threads)
+    made = list(rows(groups, direct, mkl))
+    print(f"{options.workload} {options.precision}, {version}\n{aligned(made)}")
+    if options.markdown:
+        options.markdown.write_text(f"{version}\n\n{table(made)}\n")
+    if options.check and float(made[-1][4]) < REQUIRED:
+        sys.exit(f"compare.py: {made[-1][4]} of oneDNN's speed, {REQUIRED} required")
+
+
+if __name__ == "__main__":
+    main()

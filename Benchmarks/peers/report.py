@@ -1,0 +1,148 @@
+"""The tables of a comparison, and what misses its contract."""
+
+import platform
+import subprocess
+
+from workloads import MEMORY, STRONGEST, WORKLOADS
+
+RIVALS = ["stock", "tuned", "openvino", "llama.cpp"]
+# AdamW and Adam hold weights, gradients and two moments, of four bytes each.
+STATE_BYTES = 16
+
+
+def judged(result):
+    """The rival that counts, by name, and the ratio of its median to ours; None where one of them did not run."""
+    wanted = WORKLOADS[result["workload"]].rival
+    rivals = result["rivals"]
+    found = {name: r for name, r in rivals.items() if wanted in (STRONGEST, name)}
+    if not found or "kalsae" not in result:
+        return None
+    name = min(found, key=lambda name: found[name]["median_s"])
+    return name, found[name]["median_s"] / result["kalsae"]["median_s"]
+
+
+def required(result):
+    return WORKLOADS[result["workload"]].ratio(result["precision"])
+
+
+def memory_ratio(result):
+    """Peak memory of a training step, ours to that of the leaner PyTorch; None where nothing is trained."""
+    found = [r["peak_rss_mib"] for name, r in result["rivals"].items() if name in ("stock", "tuned")]
+    if not found or "kalsae" not in result or not WORKLOADS[result["workload"]].trains:
+        return None
+    return result["kalsae"]["peak_rss_mib"] / min(found)
+
+
+def failures(results):
+    """A line for each contract that is missed."""
+    for r in results:
+        name = f"{r['workload']} {r['precision']}"
+        against = judged(r)
+        if against is None:
+            yield f"{name}: not measured on both sides"
+        elif against[1] < required(r):
+            yield f"{name}: {against[1]:.2f} times as fast as {against[0]}, {required(r):.2f} required"
+        memory = memory_ratio(r)
+        if memory and memory > MEMORY:
+            yield f"{name}: {memory:.2f} times the memory of PyTorch, at most {MEMORY} allowed"
+
+
+def times(one):
+    """Best / median seconds."""
+    if not one:
+        return ""
+    mark = " (disturbed)" if one["others"] > 0.05 else ""
+    return f"{one['best_s']:.3f} / {one['median_s']:.3f}{mark}"
+
+
+def speed_rows(results):
+    yield ["workload", "precision", "Kalsae s", *(f"{name} s" for name in RIVALS)] + [
+        "stronger, its way",
+        "ratio",
+        "required",
+        "holds",
+        "x floor",
+    ]
+    for r in results:
+        ours, rivals, against = r.get("kalsae"), r["rivals"], judged(r)
+        row = [r["workload"], r["precision"], times(ours), *(times(rivals.get(name)) for name in RIVALS)]
+        strongest = against[0] if against else min(rivals, key=lambda n: rivals[n]["median_s"], default=None)
+        row.append(f"{strongest}, {rivals[strongest]['way']}" if strongest else "")
+        row.append(f"{against[1]:.2f}" if against else "")
+        row.append(f"{required(r):.2f}")
+        row.append(("yes" if against[1] >= required(r) else "no") if against else "")
+        row.append(f"{ours['best_s'] / ours['floor_s']:.2f}" if ours else "")
+        yield row
+
+
+def memory_rows(results):
+    """Peak memory, and that less the state of the optimizer and, for PyTorch, the empty interpreter: activations."""
+    yield ["workload", "precision", "Kalsae MiB", "PyTorch MiB", "ratio"] + [
+        "interpreter MiB",
+        "Kalsae's activations MiB",
+        "PyTorch's activations MiB",
+        "ratio",
+    ]
+    for r in results:
+        pytorch = [x for name, x in r["rivals"].items() if name in ("stock", "tuned")]
+        if not pytorch or not WORKLOADS[r["workload"]].trains:
+            continue
+        ours, theirs = r.get("kalsae"), min(pytorch, key=lambda x: x["peak_rss_mib"])
+        state = STATE_BYTES * theirs["parameters"] / 2**20
+        active = theirs["peak_rss_mib"] - theirs["empty_rss_mib"] - state
+        row = [r["workload"], r["precision"], f"{ours['peak_rss_mib']:.0f}" if ours else ""]
+        row += [f"{theirs['peak_rss_mib']:.0f}", f"{memory_ratio(r):.2f}" if ours else ""]
+        row.append(f"{theirs['empty_rss_mib']:.0f}")
+        own = ours["peak_rss_mib"] - state if ours else None
+        row += [f"{own:.0f}" if ours else "", f"{active:.0f}", f"{own / active:.2f}" if ours else ""]
+        yield row
+
+
+def aligned(rows):
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+
+
+def text(results):
+    parts = [list(speed_rows(results)), list(memory_rows(results))]
+    return "\n\n".join(aligned(rows) for rows in parts if len(rows) > 1)
+
+
+def table(rows):
+    head, *body = ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join([head, "|" + "---|" * len(rows[0]), *body])
+
+
+def machine():
+    """Processor, its cores, and memory."""
+    with open("/proc/cpuinfo") as file:
+        lines = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
+    with open("/proc/meminfo") as file:
+        gibibytes = int(file.readline().split()[1]) / 2**20
+    return f"{len(lines)} x {lines[0]}, {gibibytes:.0f} GiB, Linux {platform.release()}"
+
+
+def versions(results):
+    found = {r["version"].split(": ")[0] for one in results for r in one["rivals"].values()}
+    compiler = subprocess.run(["c++", "--version"], stdout=subprocess.PIPE, text=True).stdout.split("\n")[0]
+    return "; ".join([*sorted(found), compiler])
+
+
+def markdown(results, threads):
+    """Both tables, the machine and the versions."""
+    workloads = dict.fromkeys(r["workload"] for r in results)
+    return "\n".join(
+        [
+            "Seconds, best / median; the ratio is that of the medians, to the stronger rival or to the one that the",
+            "contract names; the floor is max(FLOPs / measured peak, bytes / measured bandwidth).",
+            "",
+            table(list(speed_rows(results))),
+            "",
+            table(list(memory_rows(results))),
+            "",
+            *(f"- `{name}`: {WORKLOADS[name].text}" for name in workloads),
+            f"- Machine: {machine()}; {threads} threads.",
+            f"- Versions: {versions(results)}.",
+            "",
+        ]
+    )
