@@ -3,6 +3,8 @@
 import collections
 import re
 
+# A projection with its loss is a product, too.
+PRODUCTS = re.compile("MatMul|Convolution|LinearCrossEntropy")
 OPERAND = re.compile(r"(float32|bfloat16|uint8)\(([\d, ]+)\)( strided)?")
 
 
@@ -80,3 +82,15 @@ def products(trace):
             "seconds": seconds[len(seconds) // 2],
             "kernel": kernels.most_common(1)[0][0],
         }
+
+
+def rest(trace):
+    """Seconds of all steps that are no products or convolutions, their floor, and the seconds of the whole plan."""
+    steps = [event for event in trace["traceEvents"] if event.get("cat") == "step"]
+    others = [event for event in steps if not PRODUCTS.search(event["args"]["step"].partition(" [")[0])]
+    sums = [
+        sum(event["dur"] for event in others),
+        sum(event["args"]["floor_us"] for event in others),
+        sum(event["dur"] for event in steps),
+    ]
+    return [1e-6 * microseconds for microseconds in sums]

@@ -12,7 +12,6 @@ import time
 
 # A run is repeated when other programs took more than this part of the processors.
 DISTURBED = 0.05
-ATTEMPTS = 2
 
 
 class Failed(Exception):
@@ -45,7 +44,7 @@ def own_seconds():
 def measure(command, options):
     """The JSON object that the program prints last, with `others`: the part of the processors that others took."""
     kept = None
-    for _ in range(ATTEMPTS):
+    for _ in range(options.attempts):
         with alone(options.lock):
             busy, own, start = busy_seconds(), own_seconds(), time.perf_counter()
             found = result_of(command, options.timeout)

@@ -45,5 +45,7 @@ WORKLOADS = {
     ]
 }
 
-# A training step of Kalsae takes at most this part of PyTorch's peak memory.
-MEMORY = 0.7
+# A training step takes at most this part of PyTorch's peak memory, and with recomputation of its activations.
+MEMORY, ACTIVATIONS = 0.7, 0.4
+# At most this part of a training step is spent outside of kernels, and so many seconds of a decoding step.
+HOST_SHARE, HOST_SECONDS = 0.01, 0.3e-3

@@ -36,6 +36,7 @@ package struct PreparedWorkload {
     case .convolution: self = .convolution(precision)
     case .ddpmTrain: self = .ddpmTrain(batch)
     case .ddpmSample: self = .ddpmSample(batch)
+    case .ddpmFashionTrain: self = .ddpmFashionTrain(batch)
     case .gpt2Train: self = .gpt2Train(batch)
     case .gpt2Prefill: self = .gpt2Prefill(batch)
     case .gpt2Decode: self = .gpt2Decode(batch)
@@ -94,6 +95,28 @@ package struct PreparedWorkload {
       }
       optimizer.update(gradients, learningRate: 2e-4)
       return ([loss], optimizer.slots)
+    }
+  }
+
+  /// What `kalsae train ddpm` does in a step, on pictures of Fashion-MNIST's size.
+  private static func ddpmFashionTrain(_ batch: Int) -> PreparedWorkload {
+    let config = UNet2DConfig.standard(size: 28, channels: 1)
+    let (model, contents) = model { UNet2DModel(config) }
+    let optimizer = Adam(contents)
+    let average = MovingAverage(of: contents, in: Self.model { UNet2DModel(config) }.contents, decay: 0.9995)
+    let slots = optimizer.slots + average.slots
+    let objective = TrainingLoss(.linear())
+    let x0 = Tensor.normal([batch, 28, 28, 1], key: key)
+    evaluate([x0], slots: slots)
+    return PreparedWorkload(items: (batch, "images")) { index in
+      let key = RandomKey(seed: 0, step: UInt64(index))
+      let (loss, gradients) = valueAndGradient(contents) {
+        Mode.training(key) { objective(x0, key: key) { model($0, $1) } }
+      }
+      let clipped = gradients.clipped(toNorm: 1)
+      optimizer.update(clipped, learningRate: 1e-3)
+      average.update(if: clipped.isFinite)
+      return ([loss, clipped.norm], slots)
     }
   }
 }

@@ -7,6 +7,7 @@ public enum Workload: String, Sendable, CaseIterable {
   case matmul, convolution
   case ddpmTrain = "ddpm-cifar10-train"
   case ddpmSample = "ddpm-cifar10-sample"
+  case ddpmFashionTrain = "ddpm-fashion-train"
   case gpt2Train = "gpt2-train"
   case gpt2Prefill = "gpt2-prefill"
   case gpt2Decode = "gpt2-decode"
@@ -20,6 +21,8 @@ public enum Workload: String, Sendable, CaseIterable {
     case .convolution: "16 x 32 x 32, 128 to 128 channels, 3 x 3"
     case .ddpmTrain: "one training step of the DDPM paper's CIFAR-10 U-Net (35.7M parameters), batch 16, Adam"
     case .ddpmSample: "one call of the same network, batch 16"
+    case .ddpmFashionTrain:
+      "one step of training on Fashion-MNIST (2.7M parameters), batch 32, clipping, Adam, averaged weights"
     case .gpt2Train:
       "one training step of GPT-2 (124M parameters), batch 4 x 256, no dropout, clipping, AdamW"
     case .gpt2Prefill: "GPT-2 reads 512 tokens into its cache; logits of the last"
@@ -33,7 +36,7 @@ public enum Workload: String, Sendable, CaseIterable {
 
   public var isTraining: Bool {
     switch self {
-    case .ddpmTrain, .gpt2Train, .transformerTrain: true
+    case .ddpmTrain, .ddpmFashionTrain, .gpt2Train, .transformerTrain: true
     case .matmul, .convolution, .ddpmSample, .gpt2Prefill, .gpt2Decode, .bertBase, .vitBase: false
     }
   }
@@ -46,7 +49,7 @@ public enum Workload: String, Sendable, CaseIterable {
     case .gpt2Train: 4
     case .gpt2Prefill, .gpt2Decode: 1
     case .transformerTrain: 64
-    case .bertBase: 32
+    case .bertBase, .ddpmFashionTrain: 32
     }
   }
 }

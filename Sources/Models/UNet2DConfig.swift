@@ -185,3 +185,26 @@ public struct ImageSize: Sendable, Hashable, ConfigField {
 
   public var json: JSON { rows == columns ? .integer(rows) : [.integer(rows), .integer(columns)] }
 }
+
+extension UNet2DConfig {
+  /// The model that suits pictures of this size when none is configured: about 2.7 million parameters.
+  public static func standard(size: Int, channels: Int, dropout: Double = 0) -> UNet2DConfig {
+    var config = UNet2DConfig()
+    config.sample_size = ImageSize(size)
+    (config.in_channels, config.out_channels) = (channels, channels)
+    config.block_out_channels = [32, 64, 128]
+    config.layers_per_block = 1
+    config.down_block_types = [.plain, .plain, .attention]
+    config.up_block_types = [.attention, .plain, .plain]
+    config.attention_head_dim = nil
+    config.norm_num_groups = 8
+    config.dropout = dropout
+    // Fewer levels where the size does not halve so often.
+    while size % config.sizeMultiple != 0, config.block_out_channels.count > 1 {
+      config.block_out_channels.removeFirst()
+      config.down_block_types.removeFirst()
+      config.up_block_types.removeLast()
+    }
+    return config
+  }
+}

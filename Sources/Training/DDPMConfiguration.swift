@@ -110,25 +110,4 @@ extension DDPMConfiguration {
     }
     return nil
   }
-
-  /// The model that suits pictures of this size when none is configured: about 2.7 million parameters.
-  public static func standardModel(size: Int, channels: Int, dropout: Double) -> UNet2DConfig {
-    var model = UNet2DConfig()
-    model.sample_size = ImageSize(size)
-    (model.in_channels, model.out_channels) = (channels, channels)
-    model.block_out_channels = [32, 64, 128]
-    model.layers_per_block = 1
-    model.down_block_types = [.plain, .plain, .attention]
-    model.up_block_types = [.attention, .plain, .plain]
-    model.attention_head_dim = nil
-    model.norm_num_groups = 8
-    model.dropout = dropout
-    // Fewer levels where the size does not halve so often.
-    while size % model.sizeMultiple != 0, model.block_out_channels.count > 1 {
-      model.block_out_channels.removeFirst()
-      model.down_block_types.removeFirst()
-      model.up_block_types.removeLast()
-    }
-    return model
-  }
 }

@@ -29,7 +29,7 @@ public struct DDPMTask: TrainingTask {
     }
     var model =
       configuration.model
-      ?? DDPMConfiguration.standardModel(
+      ?? UNet2DConfig.standard(
         size: dataset.size, channels: dataset.channels, dropout: configuration.dropout)
     model.sample_size = model.sample_size ?? ImageSize(dataset.size)
     configuration.model = model
