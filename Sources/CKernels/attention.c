@@ -70,7 +70,8 @@ static void attend_block(
   const long depth = kk_units(a->width, pairs);
   j->loops->multiply(&(kk_product){
       .m = b->rows, .n = b->keys, .depth = depth, .a = rows.rows, .a_row = rows.row, .a_step = 4, .b = m->k,
-      .b_lanes = kk_whole_lanes(panel_keys), .b_depth = depth, .c = m->s, .c_row = pitch, .ahead = &m->ahead});
+      .b_lanes = kk_whole_lanes(panel_keys), .b_depth = depth, .c = m->s, .c_row = pitch,
+      .ahead = &m->ahead});
   const kk_scores scores = kk_masked_scores(a, b, m->s, m->mask);
   float fade[KK_MOST_ROWS], *sum = m->sum + at * lanes;
   j->loops->softmax(&scores, m->top + at, m->total + at, fade);
@@ -106,7 +107,8 @@ static void look_ahead(
     bool is_last) {
   const kk_attention *a = j->attention;
   const kk_unit *n = &keys->next_unit;
-  const kk_part rows = kk_part_of(u->range.count, blocks, block), share = kk_part_of(keys->next.count, blocks, block);
+  const kk_part rows = kk_part_of(u->range.count, blocks, block);
+  const kk_part share = kk_part_of(keys->next.count, blocks, block);
   const kk_part next_keys = {keys->next.first + share.first, share.count};
   const int64_t y_strides[3] = KK_DENSE_STRIDES(a->queries, a->heads, a->value_width);
   kk_ahead *ahead = &m->ahead;
@@ -181,8 +183,10 @@ static void attend(const struct job *j, struct memory *m, const kk_unit *u, cons
 static kk_unit unit_at(const kk_attention *a, long i) {
   const long ranges = range_count(a), head = i / ranges % a->heads;
   // Late ones first: if scores are causal, they are the most work.
-  kk_part range = kk_part_of(a->queries, ranges, ranges - 1 - i % ranges);
-  return (kk_unit){i / ranges / a->heads, head, head / (a->heads / a->key_heads), range};
+  const long index = ranges - 1 - i % ranges;
+  return (kk_unit){
+      i / ranges / a->heads, head, head / (a->heads / a->key_heads), index,
+      kk_part_of(a->queries, ranges, index)};
 }
 
 static void attend_units(long begin, long end, int worker, void *context) {

@@ -48,6 +48,7 @@ KK_INLINE int64_t kk_visible_keys(const kk_attention *a, int64_t query) {
 /// A head, and the keys or queries in range that a unit of work is about.
 typedef struct {
   int64_t batch, head, key_head;
+  int64_t index;  // of the range
   kk_part range;
 } kk_unit;
 

@@ -7,7 +7,7 @@
 #include "attention.h"
 
 // As many units as keep some cores busy, of keys enough to be worth a share of dq.
-enum { UNITS = 16, LEAST_KEYS = 256 };
+enum { UNITS = 16, LEAST_KEYS = 128 };
 
 struct job {
   const kk_attention *attention;
@@ -41,7 +41,8 @@ struct keys {
 
 static int64_t range_count(const kk_attention *a) {
   int64_t units = a->batch * a->key_heads;
-  return kk_max(1, kk_min(kk_ceil_div(UNITS, units), a->keys / LEAST_KEYS));
+  int64_t most = kk_min(a->keys / LEAST_KEYS, kk_ceil_div(a->keys, kk_block_keys(a)));
+  return kk_max(1, kk_min(kk_ceil_div(UNITS, units), most));
 }
 
 static kk_part range_at(const kk_attention *a, int64_t i) {
@@ -49,13 +50,6 @@ static kk_part range_at(const kk_attention *a, int64_t i) {
   int64_t keys = kk_block_keys(a), blocks = kk_ceil_div(a->keys, keys);
   kk_part part = kk_part_of(blocks, range_count(a), i);
   return (kk_part){part.first * keys, kk_min(part.count * keys, a->keys - part.first * keys)};
-}
-
-// The number of a range that range_at gave.
-static int64_t range_index(const kk_attention *a, kk_part range) {
-  int64_t i = 0;
-  while (range_at(a, i).first != range.first) i++;
-  return i;
 }
 
 static int64_t divide(const kk_attention *a, float *scratch, struct memory *m) {
@@ -116,8 +110,8 @@ static void go_back_block(
   kk_unit_rows rows = kk_form_rows(q, a->type, q_row, b->rows, a->width, pairs, m->rows);
   kk_product product = {
       .m = b->rows, .n = b->keys, .depth = kk_units(a->width, pairs), .a = rows.rows, .a_row = rows.row,
-      .a_step = 4, .b = m->k, .b_lanes = lanes, .b_depth = kk_units(a->width, pairs), .c = m->s, .c_row = pitch,
-      .ahead = &m->ahead};
+      .a_step = 4, .b = m->k, .b_lanes = lanes, .b_depth = kk_units(a->width, pairs), .c = m->s,
+      .c_row = pitch, .ahead = &m->ahead};
   loops->multiply(&product);
   const kk_scores scores = kk_masked_scores(a, b, m->s, m->mask);
   rows = kk_form_rows(dy, a->type, dy_row, b->rows, a->value_width, pairs, m->rows);
@@ -141,23 +135,24 @@ static void go_back_block(
       .b = m->q, .b_lanes = width, .b_depth = depth, .c = m->dk + (b->key - from) * width, .c_row = width,
       .add = true, .ahead = &m->ahead});
   loops->multiply(&(kk_product){
-      .m = b->rows, .n = width, .depth = kk_units(b->keys, pairs), .a = m->dp, .a_row = 4 * pitch, .a_step = 4,
-      .b = m->paired_k, .b_lanes = width, .b_depth = kk_units(panel_keys, pairs),
+      .m = b->rows, .n = width, .depth = kk_units(b->keys, pairs), .a = m->dp, .a_row = 4 * pitch,
+      .a_step = 4, .b = m->paired_k, .b_lanes = width, .b_depth = kk_units(panel_keys, pairs),
       .c = m->dq + b->query * width, .c_row = width, .add = add, .ahead = &m->ahead});
 }
 
 // dq of queries that have seen all keys of the range, or the range's share of it; 0 if they saw none.
 static void finish(const struct job *j, const struct memory *m, const kk_unit *u, kk_part rows, bool sees) {
   const kk_attention *a = j->attention;
-  const int64_t width = kk_whole_lanes(a->width), strides[3] = KK_DENSE_STRIDES(a->queries, a->heads, a->width);
+  const int64_t width = kk_whole_lanes(a->width);
+  const int64_t strides[3] = KK_DENSE_STRIDES(a->queries, a->heads, a->width);
   float *dq = m->dq + rows.first * width;
   if (!sees) memset(dq, 0, (size_t)(rows.count * width) * sizeof(float));
-  float *share = j->shares + range_index(a, u->range) * share_floats(a);
+  float *share = j->shares + u->index * share_floats(a);
   void *to = j->ranges > 1 ? share : (void *)j->dq;
   const kk_dtype type = j->ranges > 1 ? KK_F32 : a->type;
   kk_store_rows(
-      (void *)kk_operand_at(to, type, strides, u->batch, rows.first, u->head), type, strides[1], dq, rows.count,
-      a->width, &a->scale, 0);
+      (void *)kk_operand_at(to, type, strides, u->batch, rows.first, u->head), type, strides[1], dq,
+      rows.count, a->width, &a->scale, 0);
 }
 
 // What comes after block number `block`: its dq, the queries of the next block or unit, and shares of the next keys and of
@@ -169,7 +164,8 @@ static void look_ahead(
   const kk_attention_results *r = j->results;
   const kk_unit *n = &keys->next_unit;
   const int64_t width = a->width, value_width = a->value_width;
-  const kk_part rows = kk_part_of(a->queries, blocks, block), share = kk_part_of(keys->next.count, blocks, block);
+  const kk_part rows = kk_part_of(a->queries, blocks, block);
+  const kk_part share = kk_part_of(keys->next.count, blocks, block);
   const kk_part next_keys = {keys->next.first + share.first, share.count};
   kk_ahead *ahead = &m->ahead;
   *ahead = (kk_ahead){.count = 0};
@@ -221,8 +217,8 @@ static void go_back_keys(
   const long blocks = kk_ceil_div(a->queries, kk_block_rows(a));
   for (long block = 0; block < blocks; block++) {
     const kk_part rows = kk_part_of(a->queries, blocks, block);
-    const int64_t end = kk_min(kk_visible_keys(a, rows.first + rows.count - 1), u->range.first + u->range.count);
-    const int64_t visible = end - keys->first;
+    const int64_t seen = kk_visible_keys(a, rows.first + rows.count - 1);
+    const int64_t visible = kk_min(seen, u->range.first + u->range.count) - keys->first;
     // Queries that see nothing are done with the first keys.
     const bool is_last = visible <= keys->space && (visible > 0 || keys->first == u->range.first);
     const kk_block b = {u->batch, u->head, rows.first, keys->first, rows.count, kk_min(keys->count, visible)};
@@ -259,10 +255,10 @@ static void go_back(const struct job *j, struct memory *m, const kk_unit *u, con
 // causal, they are the most work.
 static kk_unit unit_at(const struct job *j, int64_t i) {
   const kk_attention *a = j->attention;
-  const int64_t group = a->heads / a->key_heads, range = i / group % j->ranges, key_head = i / group / j->ranges;
+  const int64_t group = a->heads / a->key_heads, range = i / group % j->ranges;
+  const int64_t unit = i / group / j->ranges, key_head = unit % a->key_heads;
   return (kk_unit){
-      key_head / a->key_heads, key_head % a->key_heads * group + i % group, key_head % a->key_heads,
-      range_at(a, range)};
+      unit / a->key_heads, key_head * group + i % group, key_head, range, range_at(a, range)};
 }
 
 static void store_keys(const struct job *j, const struct memory *m, const kk_unit *u) {

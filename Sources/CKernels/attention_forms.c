@@ -133,7 +133,8 @@ KK_INLINE void round_halves(halves *y, const kk_lanes *x) {
 }
 
 KK_CLONES void kk_store_rows(
-    void *y, kk_dtype type, int64_t y_row, const float *x, long count, long n, const float *factors, long step) {
+    void *y, kk_dtype type, int64_t y_row, const float *x, long count, long n, const float *factors,
+    long step) {
   for (long i = 0; i < count; i++)
     for (long j = 0; j < n; j += 16) {
       const kk_lanes scaled = KK_LOAD(x + i * kk_whole_lanes(n) + j) * factors[i * step];
@@ -153,7 +154,8 @@ KK_CLONES void kk_store_rows(
 }
 
 KK_CLONES void kk_rows_dot(
-    float *dots, const void *x, int64_t x_row, const void *y, int64_t y_row, kk_dtype type, long count, long n) {
+    float *dots, const void *x, int64_t x_row, const void *y, int64_t y_row, kk_dtype type, long count,
+    long n) {
   KK_REASSOCIATE
   for (long i = 0; i < count; i++) {
     float sum = 0;

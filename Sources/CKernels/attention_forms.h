@@ -25,8 +25,10 @@ void kk_form_paired(
 
 /// y (count, n), `y_row` numbers apart, = factor x of f32 x in whole vectors; factor i is factors[i * step].
 void kk_store_rows(
-    void *y, kk_dtype type, int64_t y_row, const float *x, long count, long n, const float *factors, long step);
+    void *y, kk_dtype type, int64_t y_row, const float *x, long count, long n, const float *factors,
+    long step);
 
 /// dots[i] = sum_j x(i, j) y(i, j) of (count, n), rows `x_row` and `y_row` numbers apart.
 void kk_rows_dot(
-    float *dots, const void *x, int64_t x_row, const void *y, int64_t y_row, kk_dtype type, long count, long n);
+    float *dots, const void *x, int64_t x_row, const void *y, int64_t y_row, kk_dtype type, long count,
+    long n);

@@ -74,7 +74,8 @@ KK_INLINE long kk_panel_vectors(long vectors, long i) {
 
 /// A block of scores (rows, keys) at a distance of `pitch`, keys rounded up to whole vectors; those in base 2 are
 /// `factor` times these. Dropped probabilities, elements `element` + row `element_row` + key of `keep`, are 0, the rest
-/// times its value; `element` and `element_row` are multiples of 64.
+/// times its value; `element` and `element_row` are multiples of 16, and no row begins within a group of 64 and ends in the
+/// next.
 typedef struct {
   float *s;
   int64_t pitch;

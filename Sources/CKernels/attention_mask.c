@@ -12,7 +12,8 @@ int64_t kk_mask_floats(const kk_attention *a) {
 
 // What is added to scores in base 2, to whole vectors.
 static void load_row(
-    const kk_attention *a, int64_t batch, int64_t head, int64_t query, int64_t first, long count, float *row) {
+    const kk_attention *a, int64_t batch, int64_t head, int64_t query, int64_t first, long count,
+    float *row) {
   const int64_t *s = a->mask_strides;
   int64_t at = batch * s[0] + head * s[1] + query * s[2] + first * s[3];
   memset(row, 0, (size_t)kk_whole_lanes(count) * sizeof(float));
@@ -35,7 +36,7 @@ kk_scores kk_masked_scores(const kk_attention *a, const kk_block *b, float *s, f
       for (long r = 0; r < b->rows; r++)
         load_row(a, b->batch, b->head, b->query + r, b->key, b->keys, scratch + r * kk_block_keys(a));
     kk_scores_add(&scores, scratch, is_shared(a) ? 0 : kk_block_keys(a));
-  } else if (!(a->scale > 0)) {
+  } else if (!(scores.factor > 0)) {
     // Then -infinity would not stay what it is.
     kk_scores_add(&scores, NULL, 0);
   }

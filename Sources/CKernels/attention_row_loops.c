@@ -3,11 +3,13 @@
 
 typedef uint16_t halves __attribute__((ext_vector_type(16), aligned(2)));
 
+#define WIDENED(P) __builtin_convertvector(*(const halves *)(P), kk_lane_bits)
+
 // 16 numbers of a type; `type` is a constant.
 #define LOAD_TYPED(P, TYPE, AT)                                                                              \
   ((TYPE) == KK_F32                                                                                          \
           ? KK_LOAD((const float *)(P) + (AT))                                                               \
-          : (kk_lanes)(__builtin_convertvector(*(const halves *)((const uint16_t *)(P) + (AT)), kk_lane_bits) << 16))
+          : (kk_lanes)(WIDENED((const uint16_t *)(P) + (AT)) << 16))
 
 KK_INLINE float number(const void *p, kk_dtype type, long at) {
   return type == KK_F32 ? ((const float *)p)[at] : kk_from_bf16(((const uint16_t *)p)[at]);

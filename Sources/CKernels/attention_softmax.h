@@ -32,6 +32,21 @@ KK_INLINE TARGET float sum_of(const kk_lanes *x) {
   return (z.x + z.z) + (z.y + z.w);
 }
 
+// A group of truth values; rows of fewer than 64 share one.
+struct kept {
+  uint64_t group;
+  float values[KK_KEEP_GROUP];
+};
+
+// What elements `element` and 31 behind it are multiplied with: in one of the groups made last.
+KK_INLINE TARGET const float *kept_at(struct kept *kept, const kk_keep *keep, uint64_t element) {
+  if (element / KK_KEEP_GROUP != kept->group) {
+    kept->group = element / KK_KEEP_GROUP;
+    kk_keep_group(keep, kept->group, kept->values);
+  }
+  return kept->values + element % KK_KEEP_GROUP;
+}
+
 // 2^(factor s - shift) of 16 scores. The product is rounded by itself, so that the largest gives 1.
 #define PROBABILITIES(Y, S, SHIFT)                                                                           \
   do {                                                                                                       \
@@ -40,34 +55,35 @@ KK_INLINE TARGET float sum_of(const kk_lanes *x) {
     exp2_of_negative(&(Y), &scaled);                                                                         \
   } while (0)
 
-KK_INLINE TARGET void softmax_rows(const kk_scores *x, float *top, float *sum, float *fade, const bool drops) {
+KK_INLINE TARGET void softmax_rows(
+    const kk_scores *x, float *top, float *sum, float *fade, const bool drops) {
   const long n = kk_whole_lanes(x->keys);
   const float factor = x->factor;
   for (long r = 0; r < x->rows; r++) {
     const float *row = x->s + r * x->pitch;
-    kk_lanes even = KK_LOAD(row) * factor, odd = even, y;
+    kk_lanes even = KK_LOAD(row), odd = even, y;
     for (long k = 16; k < n; k += 32) {
-      y = KK_LOAD(row + k) * factor;
+      y = KK_LOAD(row + k);
       even = y > even ? y : even;
       if (k + 16 == n) break;
-      y = KK_LOAD(row + k + 16) * factor;
+      y = KK_LOAD(row + k + 16);
       odd = y > odd ? y : odd;
     }
     even = odd > even ? odd : even;
-    const float after = maximum_of(&even);
+    // Rounding keeps the order, and the factor is above 0.
+    const float after = factor * maximum_of(&even);
     fade[r] = top[r];
     top[r] = after > top[r] ? after : top[r];
   }
+  struct kept kept = {.group = UINT64_MAX};
   for (long r = 0; r < x->rows; r++) {
     float *row = x->s + r * x->pitch;
-    const uint64_t group = (x->element + (uint64_t)r * x->element_row) / KK_KEEP_GROUP;
+    const uint64_t element = x->element + (uint64_t)r * x->element_row;
     // A query that has seen nothing yet: everything it has is 2^-infinity.
     const float shift = top[r] == -INFINITY ? 0.0f : top[r];
     kk_lanes total = (kk_lanes)0.0f, rest = total;
-    float kept[KK_KEEP_GROUP];
     for (long k = 0; k < n; k += 32) {
-      if (drops && k % KK_KEEP_GROUP == 0) kk_keep_group(x->keep, group + (uint64_t)(k / KK_KEEP_GROUP), kept);
-      const float *keep = kept + k % KK_KEEP_GROUP;
+      const float *keep = drops ? kept_at(&kept, x->keep, element + (uint64_t)k) : NULL;
       const bool both = k + 16 < n;
       kk_lanes y, z = (kk_lanes)0.0f;
       PROBABILITIES(y, row + k, shift);
@@ -94,29 +110,29 @@ FUNCTION void softmax(const kk_scores *x, float *top, float *sum, float *fade) {
 // The gradient of rows r and r + 1, the latter only if `second`.
 KK_INLINE TARGET void softmax_gradient_rows(
     const kk_scores *x, long r, const bool second, float *dp, const float *log_sum, const float *dot,
-    const bool drops) {
+    const bool drops, struct kept kept[2]) {
   const long n = kk_whole_lanes(x->keys);
   const float factor = x->factor;
   const uint64_t element = x->element + (uint64_t)r * x->element_row;
   float *rows[2] = {x->s + r * x->pitch, x->s + (r + 1) * x->pitch};
   float *gradients[2] = {dp + r * x->pitch, dp + (r + 1) * x->pitch};
-  float kept[2][KK_KEEP_GROUP];
   for (long k = 0; k < n; k += 32) {
     const bool both = k + 16 < n;
     kk_lanes p[2][2] = {{0}}, ds[2][2] = {{0}};
     _Pragma("unroll") for (int i = 0; i < 2; i++) {
       if (i == 1 && !second) break;
-      if (drops && k % KK_KEEP_GROUP == 0)
-        kk_keep_group(
-            x->keep, (element + (uint64_t)i * x->element_row + (uint64_t)k) / KK_KEEP_GROUP, kept[i]);
+      const uint64_t at_row = element + (uint64_t)i * x->element_row + (uint64_t)k;
+      // Two short rows may be in one group.
+      struct kept *group = &kept[i == 1 && at_row / KK_KEEP_GROUP != kept[0].group];
+      const float *keep = drops ? kept_at(group, x->keep, at_row) : NULL;
       _Pragma("unroll") for (int h = 0; h < 2; h++) {
         if (h == 1 && !both) break;
         const long at = k + 16 * h;
         PROBABILITIES(p[i][h], rows[i] + at, log_sum[r + i]);
         kk_lanes gradient = KK_LOAD(gradients[i] + at);
-        if (drops) gradient *= KK_LOAD(kept[i] + at % KK_KEEP_GROUP);
+        if (drops) gradient *= KK_LOAD(keep + 16 * h);
         ds[i][h] = p[i][h] * (gradient - dot[r + i]);
-        if (drops) p[i][h] *= KK_LOAD(kept[i] + at % KK_KEEP_GROUP);
+        if (drops) p[i][h] *= KK_LOAD(keep + 16 * h);
       }
     }
     STORE_ROWS(gradients[0], k, ds[0][0], ds[0][1], both);
@@ -127,9 +143,10 @@ KK_INLINE TARGET void softmax_gradient_rows(
 
 KK_INLINE TARGET void softmax_gradient_of(
     const kk_scores *x, float *dp, const float *log_sum, const float *dot, const bool drops) {
+  struct kept kept[2] = {{.group = UINT64_MAX}, {.group = UINT64_MAX}};
   long r = 0;
-  for (; r + 2 <= x->rows; r += 2) softmax_gradient_rows(x, r, true, dp, log_sum, dot, drops);
-  if (r < x->rows) softmax_gradient_rows(x, r, false, dp, log_sum, dot, drops);
+  for (; r + 2 <= x->rows; r += 2) softmax_gradient_rows(x, r, true, dp, log_sum, dot, drops, kept);
+  if (r < x->rows) softmax_gradient_rows(x, r, false, dp, log_sum, dot, drops, kept);
 }
 
 FUNCTION void softmax_gradient(

@@ -88,9 +88,9 @@ public struct AttentionDropout: Hashable, Sendable {
 
   /// The map p (B, H, T, S) with some of it set to 0 and the rest scaled.
   package func callAsFunction(_ p: Tensor, key: Tensor) -> Tensor {
-    // A query's truth values are whole groups of 64, as random numbers are made.
-    let keys = p.shape[3]
-    let spec = Spec([p.shape[0], p.shape[1], p.shape[2], (keys + 63) / 64 * 64], .bool)
+    // A query's truth values are whole groups of 64, as random numbers are made, or 16 or 32 of one.
+    let keys = p.shape[3], row = keys <= 16 ? 16 : keys <= 32 ? 32 : (keys + 63) / 64 * 64
+    let spec = Spec([p.shape[0], p.shape[1], p.shape[2], row], .bool)
     let kept = Tensor(Random(distribution: .bernoulli(1 - probability), spec: spec, stream: stream), key)
     return select(kept.sliced(3, 0..<keys), p * factor, 0)
   }

@@ -33,8 +33,10 @@ typedef struct {
   kk_keep keep;
 } kk_attention;
 
-/// Truth values for each query: its keys rounded up to whole groups of 64.
-static inline int64_t kk_attention_map_row(int64_t keys) { return (keys + 63) / 64 * 64; }
+/// Truth values for each query: its keys rounded up to whole groups of 64, or to 16 or 32 of one.
+static inline int64_t kk_attention_map_row(int64_t keys) {
+  return keys <= 16 ? 16 : keys <= 32 ? 32 : (keys + 63) / 64 * 64;
+}
 
 /// Bytes of scratch memory that the kernels need with the present number of threads; linear in the keys. Whether there
 /// is a mask counts (any address that is not NULL), its values do not.
