@@ -49,6 +49,17 @@ static void store(const struct reduction *r, int64_t offset, union value v) {
   }
 }
 
+// A strip of results. Only for one wider than a single one is a call for each too much.
+static void store_strip(const struct reduction *r, int64_t offset, const union value *values, long n) {
+  if (r->integer || kk_is_integer(r->dst_type)) {
+    for (long j = 0; j < n; j++) store(r, offset + j * r->width_dst, values[j]);
+    return;
+  }
+  float strip[STRIP];
+  for (long j = 0; j < n; j++) strip[j] = (float)(values[j].f * r->scale);
+  kk_store_f32((void *)kk_at(r->dst, r->dst_type, offset), r->dst_type, r->width_dst, strip, n);
+}
+
 static void fold_run(const struct reduction *r, union value *acc, const char *src, long n, int64_t stride) {
   _Alignas(64) char buffer[FOLD * sizeof(float)];
   const long limit = r->integer ? FOLD / 2 : FOLD;
@@ -86,11 +97,8 @@ static void fold_rows(
 
 static void flush(const struct reduction *r, union value *totals, float *acc, long copies, long width) {
   const float start = (float)kk_identity_f64(r->op);
-  for (long k = 0; k < copies; k++)
-    for (long j = 0; j < width; j++) {
-      combine(r, &totals[j], (union value){.f = acc[k * width + j]});
-      acc[k * width + j] = start;
-    }
+  for (long k = 0; k < copies; k++) kk_combine_floats(r->op, &totals->f, acc + k * width, width);
+  for (long j = 0; j < copies * width; j++) acc[j] = start;
 }
 
 // Column strips: steps are positions of the reduced space.
@@ -162,7 +170,7 @@ static void run_units(long begin, long end, int worker, void *context) {
       memcpy(r->partials + (outer * r->splits + split) * r->width + column, totals,
           (size_t)width * sizeof *totals);
     } else {
-      for (long j = 0; j < width; j++) store(r, at.offsets[0] + (column + j) * r->width_dst, totals[j]);
+      store_strip(r, at.offsets[0] + column * r->width_dst, totals, width);
     }
   }
 }
@@ -193,9 +201,14 @@ static void combine_partials(const struct reduction *r) {
   for (int64_t outer = 0; outer < r->outer; outer++) {
     struct kk_walk at = kk_walk_to(r->kept_rank, r->kept, r->kept_strides, outer);
     union value *parts = r->partials + outer * r->splits * r->width;
-    for (int64_t split = 1; split < r->splits; split++)
-      for (int64_t j = 0; j < r->width; j++) combine(r, &parts[j], parts[split * r->width + j]);
-    for (int64_t j = 0; j < r->width; j++) store(r, at.offsets[0] + j * r->width_dst, parts[j]);
+    for (int64_t split = 1; split < r->splits; split++) {
+      union value *part = parts + split * r->width;
+      if (r->integer) for (int64_t j = 0; j < r->width; j++) combine(r, &parts[j], part[j]);
+      else kk_combine_doubles(r->op, &parts->f, &part->f, r->width);
+    }
+    for (int64_t column = 0; column < r->width; column += STRIP)
+      store_strip(
+          r, at.offsets[0] + column * r->width_dst, parts + column, kk_min(STRIP, r->width - column));
   }
 }
 

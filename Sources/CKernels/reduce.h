@@ -12,6 +12,10 @@ void kk_accumulate_f32(
     kk_reduction op, float *acc, const void *x, kk_dtype type, long rows, int64_t pitch, long width);
 void kk_accumulate_i64(kk_reduction op, int64_t *acc, const int64_t *x, long width);
 
+/// totals[j] = op(totals[j], x[j]), j < n.
+void kk_combine_floats(kk_reduction op, double *totals, const float *x, long n);
+void kk_combine_doubles(kk_reduction op, double *totals, const double *x, long n);
+
 #define KK_MAX_OF(A, B) ((A) > (B) || (A) != (A) ? (A) : (B))
 #define KK_MIN_OF(A, B) ((A) < (B) || (A) != (A) ? (A) : (B))
 

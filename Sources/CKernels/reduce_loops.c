@@ -120,3 +120,28 @@ KK_CLONES void kk_accumulate_i64(kk_reduction op, int64_t *acc, const int64_t *x
       break;
   }
 }
+
+#define COMBINE                                                                                              \
+  switch (op) {                                                                                              \
+    case KK_SUM:                                                                                             \
+      for (long j = 0; j < n; j++) totals[j] += x[j];                                                        \
+      break;                                                                                                 \
+    case KK_PRODUCT:                                                                                         \
+      for (long j = 0; j < n; j++) totals[j] *= x[j];                                                        \
+      break;                                                                                                 \
+    case KK_MAXIMUM:                                                                                         \
+      for (long j = 0; j < n; j++) totals[j] = kk_combine_f64(KK_MAXIMUM, totals[j], x[j]);                  \
+      break;                                                                                                 \
+    case KK_MINIMUM:                                                                                         \
+      for (long j = 0; j < n; j++) totals[j] = kk_combine_f64(KK_MINIMUM, totals[j], x[j]);                  \
+      break;                                                                                                 \
+  }
+
+KK_CLONES void kk_combine_floats(kk_reduction op, double *restrict totals, const float *restrict x, long n) {
+  COMBINE
+}
+
+KK_CLONES void kk_combine_doubles(
+    kk_reduction op, double *restrict totals, const double *restrict x, long n) {
+  COMBINE
+}
