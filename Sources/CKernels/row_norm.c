@@ -1,6 +1,6 @@
 // Layer and RMS normalisation of rows, one row at a time in f32.
 #include "ckernels/normalize.h"
-#include "common.h"
+#include "reduce.h"
 
 enum { GRAIN = 1 << 14, GRADIENT_BLOCKS = 64, BLOCK_ROWS = 1024 };
 
@@ -165,15 +165,15 @@ void kk_row_norm_backward(
   int64_t blocks = kk_ceil_div(norm->rows, j.block_rows);
   j.partials = allocate(blocks * 2 * norm->n);
   kk_parallel_for(blocks, 1, backward_blocks, &j);
+  double *totals = calloc((size_t)kk_max(1, 2 * norm->n), sizeof *totals);
+  if (!totals) kk_fail("kk_row_norm", "out of memory");
+  for (int64_t b = 0; b < blocks; b++)
+    kk_combine_floats(KK_SUM, totals, j.partials + b * 2 * norm->n, 2 * norm->n);
   for (int64_t i = 0; i < norm->n; i++) {
-    double sum[2] = {0, 0};
-    for (int64_t b = 0; b < blocks; b++) {
-      sum[0] += j.partials[b * 2 * norm->n + i];
-      sum[1] += j.partials[(b * 2 + 1) * norm->n + i];
-    }
-    if (dgamma) dgamma[i] = (float)sum[0];
-    if (dbeta) dbeta[i] = (float)sum[1];
+    if (dgamma) dgamma[i] = (float)totals[i];
+    if (dbeta) dbeta[i] = (float)totals[norm->n + i];
   }
+  free(totals);
   free(j.partials);
   free(parameters);
 }
