@@ -9,6 +9,7 @@ struct scatter {
   int64_t n, count, inner, pieces, piece_rows, strips;
   const char *updates;
   const void *indices;
+  const void *base;  // or NULL
   kk_dtype index_type, type;
   char *dst;
 };
@@ -33,7 +34,10 @@ static void scatter_piece(
   const int64_t inner = s->inner;
   const bool integer = kk_is_integer(s->type);
   const size_t size = integer ? sizeof(int64_t) : sizeof(float);
-  memset(sums, 0, (size_t)(rows * inner) * size);
+  const void *base = s->base ? kk_at(s->base, s->type, (outer * s->n + first) * inner) : NULL;
+  if (!base) memset(sums, 0, (size_t)(rows * inner) * size);
+  else if (integer) kk_load_i64((int64_t *)sums, base, s->type, rows * inner, 1);
+  else if (base != sums) kk_load_f32((float *)sums, base, s->type, rows * inner, 1);
   for (int64_t k = 0; k < s->count; k++) {
     int64_t at = kk_index(s->indices, s->index_type, k) - first;
     if (at < 0 || at >= rows) continue;
@@ -71,12 +75,12 @@ static void scatter_pieces(long begin, long end, int worker, void *context) {
 
 int64_t kk_scatter_add(
     int64_t outer, int64_t n, int64_t count, int64_t inner, const void *updates, kk_dtype type,
-    const void *indices, kk_dtype index_type, void *dst) {
+    const void *indices, kk_dtype index_type, const void *base, void *dst) {
   int64_t bad = kk_first_bad_index("kk_scatter_add", indices, index_type, count, n);
   if (bad >= 0 || outer * n * inner == 0) return bad;
   struct scatter s = {
       .n = n, .count = count, .inner = inner, .updates = updates, .indices = indices,
-      .index_type = index_type, .type = type, .dst = dst};
+      .base = base, .index_type = index_type, .type = type, .dst = dst};
   // Small pieces for those that need scratch memory, few pieces otherwise.
   int64_t fair = kk_ceil_div(n, 4 * kk_threads());
   s.piece_rows = type == KK_F32 || type == KK_I64 ? fair : kk_min(fair, kk_max(1, PIECE / inner));

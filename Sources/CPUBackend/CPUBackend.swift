@@ -68,6 +68,7 @@ package struct CPUBackend: Backend {
     case is GroupNormalization: return [(0, 0)]
     // The gradient may be written over dy or the residual, not over x.
     case let op as GroupNormGradient: return [(0, 0)] + (op.hasResidual ? [(0, inputs.count - 1)] : [])
+    case let op as ScatterAdd: return op.hasBase ? [(0, 2)] : []
     case let op as LayerNormGradient: return [(0, 0)] + (op.hasResidual ? [(0, 5)] : [])
     case let op as any InPlaceOp: return op.aliases(inputCount: inputs.count)
     default: return []

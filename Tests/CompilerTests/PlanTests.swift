@@ -336,6 +336,29 @@ import Testing
     }
   }
 
+  /// A table that is read at the front and used at the end: its gradient is one tensor, into which rows are added.
+  @Test func rowsAreScatteredIntoTheOtherGradientOfATable() {
+    Backends.with(backend) {
+      let table = Slot(numbers([30, 8], 1)), tokens = Tensor([3, 0, 29, 3] as [Int32])
+      evaluate([tokens], slots: [table])
+      func outputs() -> [Tensor] {
+        let (loss, gradients) = valueAndGradient(withRespectTo: [table.value]) {
+          let x = table.value.gathered(tokens)
+          return square(matmul(tanh(x), table.value.mT)).mean() + table.value.gathered(tokens).sum()
+        }
+        return [loss] + gradients
+      }
+      let plan = Evaluator.shared.plan(for: outputs(), backend: backend)
+      let scatters = plan.steps.compactMap { $0.op as? ScatterAdd }
+      #expect(scatters.contains { $0.hasBase }, "\(plan)")
+      let fused = outputs(), plain = outputs()
+      Evaluator.shared.evaluate(plain, backend: backend, without: .movements)
+      for (a, b) in zip(fused, plain) {
+        for (a, b) in zip(a.floats(), b.floats()) { #expect(abs(a - b) <= 1e-5 * max(1, abs(b))) }
+      }
+    }
+  }
+
   /// Parts that overlap or leave gaps stay sums.
   @Test func sumsOfOtherPartsStaySums() {
     Backends.with(backend) {

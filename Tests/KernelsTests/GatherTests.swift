@@ -67,13 +67,17 @@ import Testing
           let updates = Storage(representable(random.values(outer * count * inner), type), type)
           let at = picks(isAlong ? outer * count * inner : count, below: n, &random)
           let indices = Storage(at.map(Double.init), KK_I64)
-          let y = Storage(type, count: outer * n * inner)
+          let y = Storage(type, count: outer * n * inner), sum = Storage(type, count: outer * n * inner)
+          let base = Storage(representable(random.values(outer * n * inner), type), type)
           var bad: Int64 = 0
           kernels {
-            let scatter = isAlong ? kk_scatter_add_along : kk_scatter_add
-            bad = scatter(
-              Int64(outer), Int64(n), Int64(count), Int64(inner), updates.data, type, indices.data, KK_I64,
-              y.data)
+            let (o, n, c, i) = (Int64(outer), Int64(n), Int64(count), Int64(inner))
+            if isAlong {
+              bad = kk_scatter_add_along(o, n, c, i, updates.data, type, indices.data, KK_I64, y.data)
+            } else {
+              bad = kk_scatter_add(o, n, c, i, updates.data, type, indices.data, KK_I64, nil, y.data)
+              _ = kk_scatter_add(o, n, c, i, updates.data, type, indices.data, KK_I64, base.data, sum.data)
+            }
           }
           #expect(bad == -1)
           var expected = [Double](repeating: 0, count: outer * n * inner)
@@ -84,6 +88,17 @@ import Testing
           expectClose(
             y.values, expected, relative: type.isFloat ? type.epsilon : 0, absolute: type.isFloat ? 1e-5 : 0,
             "\((outer, n, count, inner)) \(type.rawValue) along \(isAlong)")
+          guard !isAlong else { continue }
+          let total = zip(expected, base.values).map { $0 + $1 }
+          expectClose(
+            sum.values, total, relative: type.isFloat ? type.epsilon : 0, absolute: type.isFloat ? 1e-5 : 0,
+            "onto another, \((outer, n, count, inner)) \(type.rawValue)")
+          kernels {
+            _ = kk_scatter_add(
+              Int64(outer), Int64(n), Int64(count), Int64(inner), updates.data, type, indices.data, KK_I64,
+              base.data, base.data)
+          }
+          #expect(base.values == sum.values, "in place")
         }
       }
     }
@@ -98,7 +113,7 @@ import Testing
         found = [
           kk_gather(1, 4, 4, 8, x.data, indices.data, KK_I32, y.data),
           kk_gather_along(1, 4, 2, 2, 4, x.data, indices.data, KK_I32, y.data),
-          kk_scatter_add(1, 4, 4, 2, x.data, KK_F32, indices.data, KK_I32, y.data),
+          kk_scatter_add(1, 4, 4, 2, x.data, KK_F32, indices.data, KK_I32, nil, y.data),
           kk_scatter_add_along(1, 4, 2, 2, x.data, KK_F32, indices.data, KK_I32, y.data),
         ]
       }

@@ -30,10 +30,11 @@ extension ScatterAdd: CPUOp {
   func lowered(_ inputs: [Operand], _ outputs: [Operand]) -> Kernel {
     let y = outputs[0], type = inputs[1].dtype, count = Int64(inputs[1].shape.count)
     if y.dtype == .float16 { return throughFloat32(self, inputs, outputs) }
-    let place = AroundAxis(y.shape, axis)
+    let place = AroundAxis(y.shape, axis), hasBase = hasBase
     return Kernel("scatter add") { p in
       let bad = kk_scatter_add(
-        place.outer, place.n, count, place.inner, p[0], y.dtype.kernelType, p[1], type.kernelType, p[2])
+        place.outer, place.n, count, place.inner, p[0], y.dtype.kernelType, p[1], type.kernelType,
+        hasBase ? UnsafeRawPointer(p[2]) : nil, p[hasBase ? 3 : 2])
       checkIndices(bad, "scatterAdd", p[1], type, place.n)
     }
   }

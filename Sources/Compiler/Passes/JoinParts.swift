@@ -95,3 +95,26 @@ private func matrixTranspose(_ rank: Int) -> [Int] { Array(0..<rank - 2) + [rank
 private func isMatrixTranspose(_ permutation: [Int]) -> Bool {
   permutation.count >= 2 && permutation == matrixTranspose(permutation.count)
 }
+
+/// y + scatter(updates) scatters its updates into y: of a large embedding's gradient only the rows of the batch change.
+package func scatterIntoSums(_ graph: Graph) -> Graph {
+  var result = graph
+  let users = graph.users(), producers = graph.producers(), wanted = Set(graph.outputs)
+  for (index, instruction) in graph.instructions.enumerated() {
+    guard (instruction.op as? Binary)?.kind == .add, instruction.inputs[0] != instruction.inputs[1] else {
+      continue
+    }
+    for (scattered, base) in [(1, 0), (0, 1)].map({ (instruction.inputs[$0], instruction.inputs[$1]) }) {
+      guard let place = producers[scattered], users[scattered] == [index], !wanted.contains(scattered),
+        let op = graph.instructions[place].op as? ScatterAdd, !op.hasBase,
+        graph.specs[base] == graph.specs[instruction.outputs[0]],
+        graph.specs[base] == graph.specs[scattered], producers[base] != nil
+      else { continue }
+      result.instructions[index].op = ScatterAdd(axis: op.axis, extent: op.extent, hasBase: true)
+      result.instructions[index].inputs = graph.instructions[place].inputs + [base]
+      break
+    }
+  }
+  result.removeDeadInstructions()
+  return result
+}

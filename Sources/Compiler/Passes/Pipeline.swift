@@ -16,6 +16,7 @@ package func compile(
   run("decompose") { decompose($0, for: target) }
   run("simplify", if: .simplification, simplify)
   run("join parts", if: .movements, joinParts)
+  run("scatter into sums", if: .movements, scatterIntoSums)
   run("transpose operands", if: .movements, transposeOperands)
   run("share losses", if: .sharedLosses, shareLosses)
   run("fuse dropout", if: .dropout, fuseDropout)
@@ -65,7 +66,8 @@ package struct OptionalPasses: OptionSet, Hashable, Sendable {
   /// The gradient of dropout after ReLU reads the result instead of making the random numbers again.
   package static let dropout = OptionalPasses(rawValue: 2048)
 
-  /// Sums of padded parts are concatenations; operands are transposed instead of products.
+  /// Sums of padded parts are concatenations, sums with scattered rows are scattered into; operands are transposed instead
+  /// of products.
   package static let movements = OptionalPasses(rawValue: 4096)
 
   /// Those that leave every kernel as it was written.

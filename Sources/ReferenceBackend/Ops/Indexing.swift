@@ -23,7 +23,7 @@ extension ScatterAdd: ReferenceOp {
     let updates = inputs[0], indices = inputs[1]
     let d = updates.shape.dimensions
     let shape = Shape(Array(d[..<axis] + [extent] + d[(axis + indices.shape.rank)...]))
-    var y = NDArray(shape, updates.dtype, repeating: 0)
+    var y = hasBase ? inputs[2] : NDArray(shape, updates.dtype, repeating: 0)
     let (outer, _, inner) = shape.around(axis)
     var source = 0
     for o in 0..<outer {

@@ -23,13 +23,16 @@ public struct Gather: Op {
   }
 }
 
-/// The transpose of `Gather`: adds each slice of `updates` to place `indices[i]` of a zero tensor.
+/// The transpose of `Gather`: adds each slice of `updates` to place `indices[i]` of a zero tensor, or of a third input
+/// with `hasBase`.
 public struct ScatterAdd: Op {
   public let axis: Int, extent: Int
+  package let hasBase: Bool
 
-  public init(axis: Int, extent: Int) {
-    self.axis = axis
-    self.extent = extent
+  public init(axis: Int, extent: Int) { self.init(axis: axis, extent: extent, hasBase: false) }
+
+  package init(axis: Int, extent: Int, hasBase: Bool) {
+    (self.axis, self.extent, self.hasBase) = (axis, extent, hasBase)
   }
 
   public func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] {
@@ -41,11 +44,13 @@ public struct ScatterAdd: Op {
       throw ShapeError("updates \(inputs[0].shape) do not fit indices \(inputs[1].shape) at axis \(axis)")
     }
     let shape = updates[..<axis] + [extent] + updates[(axis + indices.count)...]
-    return [Spec(Shape(Array(shape)), inputs[0].dtype)]
+    let result = Spec(Shape(Array(shape)), inputs[0].dtype)
+    if hasBase, inputs[2] != result { throw ShapeError("cannot add to \(inputs[2]), only to \(result)") }
+    return [result]
   }
 
   public func vjp(_ cotangents: [Tensor?], inputs: [Tensor], outputs: [Tensor]) -> [Tensor?] {
-    [cotangents[0].map { Tensor(Gather(axis: axis), $0, inputs[1]) }, nil]
+    [cotangents[0].map { Tensor(Gather(axis: axis), $0, inputs[1]) }, nil] + (hasBase ? [cotangents[0]] : [])
   }
 }
 

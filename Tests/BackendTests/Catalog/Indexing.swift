@@ -16,6 +16,12 @@ extension OpCatalog {
       OpCase(ScatterAdd(axis: 1, extent: 4), "middle axis", [.normal(2, 3, 2, 3), .integers(0..<4, 3, 2)]),
       OpCase(
         ScatterAdd(axis: 1, extent: 6), "last axis", [.normal(3, 5), .integers(0..<6, 5, dtype: .int64)]),
+      OpCase(
+        ScatterAdd(axis: 1, extent: 4, hasBase: true), "into a sum",
+        [.normal(2, 5, 3), .integers(0..<4, 5), .normal(2, 4, 3)]),
+      OpCase(
+        ScatterAdd(axis: 0, extent: 70, hasBase: true), "of int32",
+        [.integers(-9..<10, 90, 3), .integers(0..<70, 90), .integers(-9..<10, 70, 3)], []),
       OpCase(ScatterAdd(axis: 0, extent: 3), "one index", [.normal(4), .scalar(1, .int32)]),
       OpCase(ScatterAdd(axis: 0, extent: 3), "nothing", [.normal(0, 2), .integers(0..<3, 0)]),
 

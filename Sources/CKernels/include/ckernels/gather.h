@@ -21,11 +21,11 @@ int64_t kk_gather_along(
     const void *indices, kk_dtype index_type, void *dst);
 
 /// dst[o, j, :] = sum of updates[o, k, :] over the k with indices[k] = j, in order of k: the gradient of
-/// kk_gather. updates (outer, count, inner), dst (outer, n, inner), both of `type`. Floats add in f32,
-/// integers in int64.
+/// kk_gather; added to `base` (as dst, and may be dst) if not NULL. updates (outer, count, inner), dst
+/// (outer, n, inner), both of `type`. Floats add in f32, integers in int64.
 int64_t kk_scatter_add(
     int64_t outer, int64_t n, int64_t count, int64_t inner, const void *updates, kk_dtype type,
-    const void *indices, kk_dtype index_type, void *dst);
+    const void *indices, kk_dtype index_type, const void *base, void *dst);
 
 /// The gradient of kk_gather_along: dst[o, j, i] = sum of updates[o, k, i] where
 /// indices[o, k, i] = j.
