@@ -359,6 +359,27 @@ import Testing
     }
   }
 
+  /// Rows of a weight that the plan changes are converted as they lie, and transposed as a view.
+  @Test func partsOfWeightsAreConvertedAsTheyLie() {
+    Backends.with(backend) {
+      let x = numbers([6, 20], 1), weight = Slot(numbers([48, 20], 2))
+      evaluate([x], slots: [weight])
+      func product() -> Tensor {
+        Autocast.with(.bfloat16) { matmul(x, weight.value.sliced(0, 16..<48).mT) }
+      }
+      let y = product()
+      weight.value = weight.value * 0.5
+      let plan = Evaluator.shared.plan(for: [y], slots: [weight], backend: backend)
+      let casts = plan.steps.filter { $0.outputs.first?.dtype == .bfloat16 && $0.op is any ElementwiseOp }
+      #expect(casts.contains { $0.outputs[0].shape == [32, 20] }, "\(plan)")
+      #expect(!casts.contains { $0.outputs[0].shape == [20, 32] }, "\(plan)")
+      evaluate([y], slots: [weight])
+      let plain = product()
+      Evaluator.shared.evaluate([plain], backend: backend, without: .movements)
+      for (a, b) in zip(y.floats(), plain.floats()) { #expect(abs(a - 2 * b) <= 0.02 * max(1, abs(a))) }
+    }
+  }
+
   /// Parts that overlap or leave gaps stay sums.
   @Test func sumsOfOtherPartsStaySums() {
     Backends.with(backend) {

@@ -18,6 +18,7 @@ package func compile(
   run("join parts", if: .movements, joinParts)
   run("scatter into sums", if: .movements, scatterIntoSums)
   run("transpose operands", if: .movements, transposeOperands)
+  run("cast before transposing", if: .movements, castBeforeTransposing)
   run("share losses", if: .sharedLosses, shareLosses)
   run("fuse dropout", if: .dropout, fuseDropout)
   run("fuse normalization", if: .normalization, fuseNormalization)
@@ -67,7 +68,7 @@ package struct OptionalPasses: OptionSet, Hashable, Sendable {
   package static let dropout = OptionalPasses(rawValue: 2048)
 
   /// Sums of padded parts are concatenations, sums with scattered rows are scattered into; operands are transposed instead
-  /// of products.
+  /// of products, and cast before that.
   package static let movements = OptionalPasses(rawValue: 4096)
 
   /// Those that leave every kernel as it was written.

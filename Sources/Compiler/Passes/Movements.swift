@@ -90,6 +90,33 @@ package func transposeOperands(_ graph: Graph) -> Graph {
   return result
 }
 
+/// The cast of a transposed matrix becomes the transpose of a cast, which reads and writes whole rows, where products
+/// read the result: they take it either way.
+package func castBeforeTransposing(_ graph: Graph) -> Graph {
+  let users = graph.users(), producers = graph.producers(), wanted = Set(graph.outputs)
+  var result = graph
+  result.instructions = []
+  for var instruction in graph.instructions {
+    if let cast = instruction.op as? Cast, let place = producers[instruction.inputs[0]],
+      let transpose = graph.instructions[place].op as? Transpose, isMatrixTranspose(transpose.permutation),
+      !wanted.contains(instruction.outputs[0]),
+      users[instruction.outputs[0]].allSatisfy({ isProductOrTranspose(graph.instructions[$0].op) })
+    {
+      let source = graph.instructions[place].inputs[0]
+      let dense = result.append(cast, [source], [Spec(graph.specs[source].shape, cast.dtype)])
+      instruction.op = transpose
+      instruction.inputs = dense
+    }
+    result.instructions.append(instruction)
+  }
+  result.removeDeadInstructions()
+  return result
+}
+
+private func isProductOrTranspose(_ op: any Op) -> Bool {
+  op is MatMul || (op as? Transpose).map { isMatrixTranspose($0.permutation) } ?? false
+}
+
 private func matrixTranspose(_ rank: Int) -> [Int] { Array(0..<rank - 2) + [rank - 1, rank - 2] }
 
 private func isMatrixTranspose(_ permutation: [Int]) -> Bool {
