@@ -96,7 +96,7 @@ static void finish(const struct job *j, const struct memory *m, const kk_unit *u
     if (!sees) memset(m->sum + (first + i) * lanes, 0, (size_t)lanes * sizeof(float));
   }
   const int64_t strides[3] = KK_DENSE_STRIDES(a->queries, a->heads, a->value_width);
-  kk_store_rows(
+  kk_attention_store_rows(
       (void *)kk_operand_at(j->y, a->type, strides, u->batch, rows.first, u->head), a->type, strides[1],
       m->sum + first * lanes, rows.count, a->value_width, factors, 1);
 }

@@ -150,7 +150,7 @@ static void finish(const struct job *j, const struct memory *m, const kk_unit *u
   float *share = j->shares + u->index * share_floats(a);
   void *to = j->ranges > 1 ? share : (void *)j->dq;
   const kk_dtype type = j->ranges > 1 ? KK_F32 : a->type;
-  kk_store_rows(
+  kk_attention_store_rows(
       (void *)kk_operand_at(to, type, strides, u->batch, rows.first, u->head), type, strides[1], dq,
       rows.count, a->width, &a->scale, 0);
 }
@@ -265,10 +265,10 @@ static void store_keys(const struct job *j, const struct memory *m, const kk_uni
   const kk_attention *a = j->attention;
   const float one = 1;
   const int64_t row = (u->batch * a->keys + u->range.first) * a->key_heads + u->key_head;
-  kk_store_rows(
+  kk_attention_store_rows(
       (void *)kk_at(j->dk, a->type, row * a->width), a->type, a->key_heads * a->width, m->dk, u->range.count,
       a->width, &a->scale, 0);
-  kk_store_rows(
+  kk_attention_store_rows(
       (void *)kk_at(j->dv, a->type, row * a->value_width), a->type, a->key_heads * a->value_width, m->dv,
       u->range.count, a->value_width, &one, 0);
 }

@@ -132,7 +132,7 @@ KK_INLINE void round_halves(halves *y, const kk_lanes *x) {
   *y = __builtin_convertvector(*x != *x ? (words)0x7fc0u : rounded, halves);
 }
 
-KK_CLONES void kk_store_rows(
+KK_CLONES void kk_attention_store_rows(
     void *y, kk_dtype type, int64_t y_row, const float *x, long count, long n, const float *factors,
     long step) {
   for (long i = 0; i < count; i++)

@@ -24,7 +24,7 @@ void kk_form_paired(
     float *y, const void *x, kk_dtype type, int64_t x_row, long count, long n, bool pairs);
 
 /// y (count, n), `y_row` numbers apart, = factor x of f32 x in whole vectors; factor i is factors[i * step].
-void kk_store_rows(
+void kk_attention_store_rows(
     void *y, kk_dtype type, int64_t y_row, const float *x, long count, long n, const float *factors,
     long step);
 
