@@ -124,7 +124,10 @@ extension CommandLineTests {
         (vit + ["--label-smoothing", "1"], 64, "--label-smoothing"),
         (vit + ["--train-examples", "100"], 1, "train_examples 100"),
         (start + ["--data", "pictures", "--model", "alexnet", "--image-size", "32"], 1, "63 x 63"),
-        (start + ["--data", "pictures", "--model", "alexnet", "--recompute"], 64, "--recompute is for networks"),
+        (
+          start + ["--data", "pictures", "--model", "alexnet", "--recompute"], 64,
+          "--recompute is for networks"
+        ),
         (start + ["--data", "texts.tsv", "--model", "bert"], 1, "--tokenizer"),
         (bert + ["--data", "pictures"], 1, "bert reads texts"),
         (bert + ["--data", "bad.tsv"], 1, "line 3: 1 column(s) instead of 2"),

@@ -34,6 +34,13 @@ extension CommandLineTests {
         ["bench", "matmul", "--repeat", "1", "--profile", "no/where.json"], "no/where.json")
     }
 
+    @Test func onlyTrainingIsRecomputed() throws {
+      let place = try Workspace()
+      try place.expectRefusal(
+        ["bench", "gpt2-decode", "--recompute"], status: 64, "gpt2-decode computes no gradient", "--recompute"
+      )
+    }
+
     @Test func ofATrainingRunWhichItDoesNotChange() throws {
       let place = try Workspace()
       try place.train("plain", "--steps", "10")
