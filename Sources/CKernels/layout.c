@@ -24,7 +24,8 @@ void kk_pad(
   }
   dense_strides(rank, out, dst_strides);
   dense_strides(rank, shape, src_strides);
-  kk_copy(rank, out, dst, type, dst_strides, value, type, zeros);
+  const int64_t zero = 0;
+  kk_copy(rank, out, dst, type, dst_strides, value ? value : &zero, type, zeros);
   // Source element i of an axis lands on low + i (interior + 1); only those inside dst are copied.
   int64_t dst_offset = 0, src_offset = 0;
   for (int d = 0; d < rank; d++) {

@@ -67,21 +67,6 @@ package struct FusedElementwise: Op, ElementwiseOp {
   }
 }
 
-/// `y = scale g` where d > 0, else 0: the gradient of dropout(relu(x)), whose result is d.
-package struct GatedScale: ElementwiseOp {
-  package let scale: Double
-
-  package init(scale: Double) { self.scale = scale }
-
-  package func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] {
-    guard inputs[0] == inputs[1] else { throw ShapeError("\(inputs[0]) and \(inputs[1]) differ") }
-    return [inputs[0]]
-  }
-  package func vjp(_ cotangents: [Tensor?], inputs: [Tensor], outputs: [Tensor]) -> [Tensor?] {
-    fatalError("a fused op exists only in plans")
-  }
-}
-
 /// `y = f(conv(x, w) + bias + residual)`; inputs x, w, then bias and residual where present.
 package struct FusedConvolution: Op {
   package let geometry: ConvolutionGeometry

@@ -71,10 +71,11 @@ extension Concatenate: CPUOp {
 extension Pad: CPUOp {
   func lowered(_ inputs: [Operand], _ outputs: [Operand]) -> Kernel {
     let x = inputs[0], low = low.int64, high = high.int64, interior = interior.int64
-    let shape = x.shape.dimensions.int64
+    let shape = x.shape.dimensions.int64, hasValue = hasValue
     return Kernel("pad") { p in
       kk_pad(
-        Int32(shape.count), shape, p[2], p[0], x.dtype.kernelType, low, high, interior, p[1])
+        Int32(shape.count), shape, p[hasValue ? 2 : 1], p[0], x.dtype.kernelType, low, high, interior,
+        hasValue ? UnsafeRawPointer(p[1]) : nil)
     }
   }
 }

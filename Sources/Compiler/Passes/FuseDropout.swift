@@ -5,21 +5,16 @@ import KalsaeTensors
 package func fuseDropout(_ graph: Graph) -> Graph {
   var result = graph
   let users = graph.users(), producers = graph.producers()
-  func isZero(_ value: Int) -> Bool {
-    if case .constant(0) = graph.sources[value] { true } else { false }
-  }
   func producer(_ value: Int) -> Graph.Instruction? { producers[value].map { graph.instructions[$0] } }
 
-  for (index, instruction) in graph.instructions.enumerated() where instruction.op is Select {
-    // select(r > 0, dropout(g), 0)
-    guard isZero(instruction.inputs[2]), let gradient = producer(instruction.inputs[1]),
-      let op = gradient.op as? RandomDropout, let comparison = producer(instruction.inputs[0]),
-      (comparison.op as? Binary)?.kind == .greater, isZero(comparison.inputs[1]),
-      (producer(comparison.inputs[0])?.op as? Unary)?.kind == .relu
+  for (index, instruction) in graph.instructions.enumerated() {
+    // relu'(dropout'(g)), of r
+    guard let gate = instruction.op as? GatedScale, gate.scale == 1,
+      let gradient = producer(instruction.inputs[0]), let op = gradient.op as? RandomDropout
     else { continue }
-    let forward = [comparison.inputs[0], gradient.inputs[1]]
-    guard
-      let d = users[comparison.inputs[0]].map({ graph.instructions[$0] }).first(where: {
+    let r = instruction.inputs[1], forward = [r, gradient.inputs[1]]
+    guard (producer(r)?.op as? Unary)?.kind == .relu,
+      let d = users[r].map({ graph.instructions[$0] }).first(where: {
         ($0.op as? RandomDropout) == op && $0.inputs == forward
       }), let place = producers[d.outputs[0]], place < index
     else { continue }

@@ -19,8 +19,7 @@ package func joinParts(_ graph: Graph) -> Graph {
       else { return nil }
       return first + second
     case let op as Pad:
-      guard case .constant(0) = graph.sources[instruction.inputs[1]] else { return nil }
-      return [(instruction.inputs[0], op)]
+      return op.hasValue ? nil : [(instruction.inputs[0], op)]
     default: return nil
     }
   }

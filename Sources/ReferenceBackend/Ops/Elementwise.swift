@@ -42,6 +42,14 @@ extension Unary: ReferenceOp {
   }
 }
 
+extension GatedScale: ReferenceOp {
+  public func evaluate(_ inputs: [NDArray]) -> [NDArray] {
+    let g = inputs[0], zero = NDArray([], g.dtype, [0])
+    let scaled = NDArray(g.shape, g.dtype, g.values.map { $0 * scale })
+    return Select().evaluate(Binary(.greater).evaluate([inputs[1], zero]) + [scaled, zero])
+  }
+}
+
 extension Binary: ReferenceOp {
   public func evaluate(_ inputs: [NDArray]) -> [NDArray] {
     let a = inputs[0], b = inputs[1]

@@ -29,13 +29,6 @@ extension FusedElementwise: ReferenceOp {
   }
 }
 
-extension GatedScale: ReferenceOp {
-  package func evaluate(_ inputs: [NDArray]) -> [NDArray] {
-    let values = zip(inputs[0].values, inputs[1].values).map { $1 > 0 ? $0 * scale : 0 }
-    return [NDArray(inputs[0].shape, inputs[0].dtype, values)]
-  }
-}
-
 extension FusedConvolution: ReferenceOp {
   package func evaluate(_ inputs: [NDArray]) -> [NDArray] {
     finished(

@@ -37,7 +37,7 @@ extension Pad: ReferenceOp {
         let extent = x.shape[axis]
         return low[axis] + extent + (extent > 0 ? (extent - 1) * interior[axis] : 0) + high[axis]
       })
-    var y = NDArray(shape, x.dtype, repeating: inputs[1].values[0])
+    var y = NDArray(shape, x.dtype, repeating: hasValue ? inputs[1].values[0] : 0)
     let strides = shape.strides
     let first = zip(low, strides).reduce(0) { $0 + $1.0 * $1.1 }
     let steps = zip(strides, interior).map { $0 * ($1 + 1) }

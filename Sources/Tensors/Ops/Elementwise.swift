@@ -62,7 +62,7 @@ public struct Unary: ElementwiseOp {
     case .erf: return [dy * exp(-square(x)) * 1.1283791670955126]  // 2 / sqrt(pi)
     case .sigmoid: return [dy * y * (1 - y)]
     // By the result, so that x need not be kept.
-    case .relu: return [select(y .> 0, dy, 0)]
+    case .relu: return [Tensor(GatedScale(scale: 1), dy, y)]
     case .square: return [dy * x * 2]
     case .sign, .floor, .ceil, .round, .not, .isFinite: return [nil]
     }
@@ -139,6 +139,25 @@ public struct Select: ElementwiseOp {
   public func vjp(_ cotangents: [Tensor?], inputs: [Tensor], outputs: [Tensor]) -> [Tensor?] {
     guard let dy = cotangents[0] else { return [nil, nil, nil] }
     return [nil, select(inputs[0], dy, 0), select(inputs[0], 0, dy)]
+  }
+}
+
+/// `y = scale g` where d > 0, else 0; inputs g and d. With scale 1 the gradient of d = relu(x), with that of dropout the
+/// gradient of d = dropout(relu(x)).
+public struct GatedScale: ElementwiseOp {
+  public let scale: Double
+
+  public init(scale: Double) { self.scale = scale }
+
+  public func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] {
+    guard inputs[0].dtype == inputs[1].dtype, inputs[0].dtype.isFloatingPoint else {
+      throw ShapeError("needs floating point of one type, not \(inputs[0]) and \(inputs[1])")
+    }
+    return [Spec(try broadcast(inputs), inputs[0].dtype)]
+  }
+
+  public func vjp(_ cotangents: [Tensor?], inputs: [Tensor], outputs: [Tensor]) -> [Tensor?] {
+    [cotangents[0].map { Tensor(self, $0, inputs[1]) }, nil]
   }
 }
 

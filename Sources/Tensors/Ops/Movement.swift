@@ -98,19 +98,21 @@ public struct Slice: Op {
 
 /// Puts a value around the elements of each axis (`low`, `high`) and between them (`interior`).
 ///
-/// Inputs: x and the scalar value.
+/// Inputs: x and the scalar value, or x alone for zeros.
 public struct Pad: Op {
   public let low: [Int], high: [Int], interior: [Int]
+  public let hasValue: Bool
 
-  public init(low: [Int], high: [Int], interior: [Int]) {
+  public init(low: [Int], high: [Int], interior: [Int], hasValue: Bool = true) {
     self.low = low
     self.high = high
     self.interior = interior
+    self.hasValue = hasValue
   }
 
   public func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] {
     let shape = inputs[0].shape
-    guard inputs[1] == Spec([], inputs[0].dtype) else {
+    guard !hasValue || inputs[1] == Spec([], inputs[0].dtype) else {
       throw ShapeError("the value must be a scalar of \(inputs[0].dtype), not \(inputs[1])")
     }
     guard low.count == shape.rank, high.count == shape.rank, interior.count == shape.rank,
@@ -126,13 +128,13 @@ public struct Pad: Op {
   }
 
   public func vjp(_ cotangents: [Tensor?], inputs: [Tensor], outputs: [Tensor]) -> [Tensor?] {
-    guard let dy = cotangents[0] else { return [nil, nil] }
+    guard let dy = cotangents[0] else { return inputs.map { _ in nil } }
     let extents = inputs[0].shape.dimensions
     let end = extents.indices.map { axis in
       extents[axis] == 0 ? low[axis] : low[axis] + (extents[axis] - 1) * (interior[axis] + 1) + 1
     }
     let dx = Tensor(Slice(start: low, end: end, step: interior.map { $0 + 1 }), dy)
-    return [dx, dy.sum() - dx.sum()]
+    return hasValue ? [dx, dy.sum() - dx.sum()] : [dx]
   }
 }
 
@@ -277,7 +279,8 @@ extension Tensor {
   public func padded(low: [Int], high: [Int], interior: [Int]? = nil, value: Double = 0) -> Tensor {
     let interior = interior ?? [Int](repeating: 0, count: rank)
     guard (low + high + interior).contains(where: { $0 != 0 }) else { return self }
-    return Tensor(Pad(low: low, high: high, interior: interior), self, literal(value))
+    let op = Pad(low: low, high: high, interior: interior, hasValue: value != 0)
+    return value == 0 ? Tensor(op, self) : Tensor(op, self, literal(value))
   }
 
   /// The elements in the opposite order along `axes`.

@@ -103,6 +103,8 @@ extension OpCatalog {
     [
       OpCase(Select(), "", [.truth(3, 5), .normal(3, 5), .normal(3, 5)]),
       OpCase(Select(), "broadcast", [.truth(4, 1, 3), .normal(2, 1), .normal(3)]),
+      OpCase(GatedScale(scale: 1.5), "", [.normal(3, 5), .awayFromZero(3, 5)]),
+      OpCase(GatedScale(scale: 1), "broadcast", [.normal(3, 1), .awayFromZero(2, 1, 5)]),
       OpCase(Select(), "scalars", [.truth(3), .normal(), .normal()]),
       OpCase(Select(), "of int32", [.truth(3, 5), .integers(-9..<10, 3, 5), .integers(-9..<10, 5)]),
       OpCase(Select(), "empty", [.truth(0, 5), .normal(0, 5), .normal(5)]),

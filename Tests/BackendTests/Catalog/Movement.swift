@@ -34,6 +34,9 @@ extension OpCatalog {
     OpCase(
       Pad(low: [0, 1, 1, 0], high: [0, 1, 1, 0], interior: [0, 0, 0, 0]), "a picture",
       [.normal(2, 3, 5, 4), .scalar(0)], dtypes: types),
+    OpCase(
+      Pad(low: [1, 2], high: [3, 0], interior: [1, 2], hasValue: false), "with zeros", [.normal(3, 5)],
+      dtypes: types),
     OpCase(Pad(low: [1, 2], high: [0, 1], interior: [4, 1]), "nothing", [.normal(0, 2), .scalar(1)]),
 
     OpCase(Reverse(axes: [1]), "", [.normal(3, 5)], dtypes: types),

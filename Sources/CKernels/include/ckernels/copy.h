@@ -15,8 +15,8 @@ void kk_copy(
     const void *src, kk_dtype src_type, const int64_t *src_strides);
 
 /// dst = src with axis d padded by low[d] and high[d] elements (negative crops) after interior[d] elements
-/// were put between neighbours. Both dense, of one type; `value` points to one element of it. `shape` is the
-/// source's; axis d of dst has low + high + shape + max(shape - 1, 0) interior elements.
+/// were put between neighbours. Both dense, of one type; `value` points to one element of it, NULL for zeros. `shape`
+/// is the source's; axis d of dst has low + high + shape + max(shape - 1, 0) interior elements.
 void kk_pad(
     int32_t rank, const int64_t *shape, void *dst, const void *src, kk_dtype type, const int64_t *low,
     const int64_t *high, const int64_t *interior, const void *value);
