@@ -36,7 +36,10 @@ def cifar10_unet():
 
 
 def fashion_unet():
-    """Channels 32, 64, 128 at 28, 14 and 7 pixels, one residual block a level, attention at 7."""
+    """Channels 32, 64, 128 at 28, 14 and 7 pixels, one residual block a level, attention at 7.
+
+    Of several of this size the one that trains the most images a second under PyTorch.
+    """
     return UNet2DModel(
         sample_size=28,
         in_channels=1,
@@ -94,6 +97,8 @@ def sample_step(model, options):
     x = torch.randn(options.batch, 3, 32, 32).to(memory_format=LAYOUTS[options.layout])
     t = torch.full((options.batch,), 500)
     model.eval()
+    # constant weights may be packed once
+    torch._inductor.config.freezing = True
     call = torch.compile(model) if options.compile else model
 
     def step():

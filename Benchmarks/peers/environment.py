@@ -21,10 +21,14 @@ class Unavailable(Exception):
 
 def run(command, **settings):
     """Runs a command of the set-up; one that fails makes its rival unavailable."""
+    said = dict(stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
-        subprocess.run([str(part) for part in command], check=True, **settings)
-    except (OSError, subprocess.CalledProcessError) as error:
-        raise Unavailable(f"{pathlib.Path(command[0]).name} failed: {error}") from None
+        ran = subprocess.run([str(part) for part in command], **said, **settings)
+    except OSError as error:
+        raise Unavailable(f"{command[0]}: {error.strerror}") from None
+    if ran.returncode != 0:
+        last = (ran.stdout.strip().splitlines() or ["it said nothing"])[-1]
+        raise Unavailable(f"{' '.join(str(part) for part in command)} failed: {last}")
 
 
 class Environment:
@@ -76,14 +80,16 @@ class Environment:
             (archive,) = folder.glob("*.tar.gz")
             self._unpack(archive, source)
         path = {**os.environ, "PATH": f"{bin_folder}:{os.environ['PATH']}"}
-        build = folder / "build"
+        # a copy, so that the build does not depend on where this repository is
+        own, build = folder / "program", folder / "build"
+        shutil.copytree(BENCHMARKS / "peers" / "llama", own, dirs_exist_ok=True)
         if not (build / "build.ninja").exists():
-            configure = ["cmake", "-S", BENCHMARKS / "peers" / "llama", "-B", build, "-G", "Ninja"]
+            configure = ["cmake", "-S", own, "-B", build, "-G", "Ninja"]
             settings = ["-DCMAKE_BUILD_TYPE=Release", f"-DLLAMA_CPP={source}"]
-            run([*configure, *settings], env=path, stdout=subprocess.DEVNULL)
+            run([*configure, *settings], env=path)
         if not program.exists():
             print("compiling llama.cpp (once)", file=sys.stderr)
-        run(["ninja", "-C", build, "gpt2_decode"], env=path, stdout=subprocess.DEVNULL)
+        run(["ninja", "-C", build, "gpt2_decode"], env=path)
         return program, folder
 
     def _unpack(self, archive, target):

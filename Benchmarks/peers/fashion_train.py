@@ -7,7 +7,6 @@ with decay min(D, (1 + n) / (10 + n)), draws samples with DDIM, and writes them 
 """
 
 import argparse
-import contextlib
 import json
 import pathlib
 import resource
@@ -17,37 +16,14 @@ import time
 import numpy as np
 import torch
 import torch.nn.functional as F
-from diffusers import DDIMScheduler, DDPMScheduler, UNet2DModel
+from ddpm_models import autocast, fashion_unet
+from diffusers import DDIMScheduler, DDPMScheduler
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "quality"))
 from fashion_data import DEFAULT, load  # noqa: E402
 
 START = time.perf_counter()
 SCHEDULE = dict(num_train_timesteps=1000, beta_schedule="linear")
-
-
-def unet():
-    """Channels 32, 64, 128 at 28, 14 and 7 pixels, one residual block a level, attention at 7.
-
-    Of several of this size the one that trains the most images a second under PyTorch.
-    """
-    return UNet2DModel(
-        sample_size=28,
-        in_channels=1,
-        out_channels=1,
-        layers_per_block=1,
-        block_out_channels=(32, 64, 128),
-        down_block_types=("DownBlock2D", "DownBlock2D", "AttnDownBlock2D"),
-        up_block_types=("AttnUpBlock2D", "UpBlock2D", "UpBlock2D"),
-        norm_num_groups=8,
-        attention_head_dim=None,
-    )
-
-
-def autocast(options):
-    return (
-        torch.autocast("cpu", torch.bfloat16) if options.precision == "bfloat16" else contextlib.nullcontext()
-    )
 
 
 def batches(images, size):
@@ -131,7 +107,7 @@ def main():
 
     torch.manual_seed(options.seed)
     torch.set_num_threads(options.threads)
-    model = unet()
+    model = fashion_unet()
     images = torch.tensor(load(options.data, "train")[0])
     began = time.perf_counter()
     average, steps, loss = train(model, images, options)
