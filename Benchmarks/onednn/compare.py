@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Kalsae's matrix products and convolutions against oneDNN called directly, and against MKL, at a workload's shapes.
+"""Kalsae's products and convolutions against oneDNN called directly, and against MKL, at a workload's shapes.
 
-Runs `kalsae bench WORKLOAD --profile`, takes the costliest products and convolutions of its plan, and times oneDNN
-from C++ (primitives.cpp, with packed weights, without bias, activation or residual) and, for float32 products, MKL with
-AVX-512 at the same shapes. A ratio above 1 says that Kalsae, in the plan and with what is fused, is the faster. The last line
-of the table has all of them together, by how often each runs. Below it: what everything else costs.
---check fails where the products are below 0.97 of oneDNN, or everything else is above 1.5 times its floor or 15 % of a
-training step.
+Runs `kalsae bench WORKLOAD --profile`, takes the costliest products and convolutions of its plan, and
+times oneDNN from C++ (primitives.cpp, with packed weights, without bias, activation or residual) and, for
+float32 products, MKL with AVX-512 at the same shapes. A ratio above 1 says that Kalsae, in the plan and
+with what is fused, is the faster. The last line of the table has all of them together, by how often each
+runs. Below it: what everything else costs. --check fails where the products are below 0.97 of oneDNN, or
+everything else is above 1.5 times its floor or 15 % of a training step.
 """
 
 import argparse
@@ -76,7 +76,18 @@ def mkl_seconds(lines, environment, threads):
 
 
 def rows(groups, direct, mkl):
-    yield ["shape", "runs", "Kalsae ms", "oneDNN ms", "ratio", "MKL ms", "ratio", "GFLOPS", "Kalsae's", "oneDNN's"]
+    yield [
+        "shape",
+        "runs",
+        "Kalsae ms",
+        "oneDNN ms",
+        "ratio",
+        "MKL ms",
+        "ratio",
+        "GFLOPS",
+        "Kalsae's",
+        "oneDNN's",
+    ]
     ours = theirs = 0.0
     for group, (seconds, name) in zip(groups, direct, strict=True):
         line, own = group["line"], group["seconds"]

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Times MKL, by PyTorch, at the matrix products that are read from standard input; run it tuned.
 
-Reads the `matmul` lines of primitives.cpp and prints the median of each in seconds. Operands come from memory:
-copies of them take turns.
+Reads the `matmul` lines of primitives.cpp and prints the median of each in seconds. Operands come from
+memory: copies of them take turns.
 """
 
 import sys

@@ -15,7 +15,7 @@ class Operand:
 
 
 def line_of(step, flops):
-    """What `primitives` reads for this step; None where it is neither a product of matrices nor a convolution.
+    """What `primitives` reads for this step; None where it is no product of matrices and no convolution.
 
     A step is written `op [implementation] inputs -> outputs`, an operand `type(shape)`.
     """
@@ -34,7 +34,7 @@ def line_of(step, flops):
 
 
 def product(inputs, y):
-    """(m, k) x (k, n). Where the first operand is transposed both are activations; else the second is weights."""
+    """(m, k) x (k, n). With a transposed first operand both are activations; else the second is weights."""
     a = inputs[0]
     if len(a.shape) != 2 or len(y.shape) != 2:
         return None
@@ -43,12 +43,10 @@ def product(inputs, y):
 
 
 def convolution(kind, inputs, y, flops):
-    """Channels-last activations; weights (outputs, inputs, size, size) or packed, then their size is in the FLOPs."""
-    source, target = {
-        "forward": (inputs[0], y),
-        "data": (y, inputs[0]),
-        "weights": (inputs[0], inputs[1]),
-    }[kind]
+    """Channels-last activations; the size of weights (outputs, inputs, size, size) is had from the FLOPs."""
+    source, target = {"forward": (inputs[0], y), "data": (y, inputs[0]), "weights": (inputs[0], inputs[1])}[
+        kind
+    ]
     if len(source.shape) != 4 or len(target.shape) != 4:
         return None
     n, h, w, c = source.shape
@@ -64,7 +62,7 @@ def convolution(kind, inputs, y, flops):
 
 
 def products(trace):
-    """Of each different product or convolution: its line, how often it runs, its FLOPs, our seconds, our kernel."""
+    """Of each different product or convolution: line, how often it runs, FLOPs, our seconds, our kernel."""
     groups = collections.defaultdict(list)
     for event in trace["traceEvents"]:
         if event.get("cat") != "step" or event["args"]["gflop"] < 0.01:
@@ -85,7 +83,7 @@ def products(trace):
 
 
 def rest(trace):
-    """Seconds of all steps that are no products or convolutions, their floor, and the seconds of the whole plan."""
+    """Seconds of all steps that are no products or convolutions, their floor, and those of the whole plan."""
     steps = [event for event in trace["traceEvents"] if event.get("cat") == "step"]
     others = [event for event in steps if not PRODUCTS.search(event["args"]["step"].partition(" [")[0])]
     sums = [

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """PyTorch and diffusers on the workloads of `kalsae bench` that are diffusion models, with random weights.
 
-`ddpm-cifar10-train` and `-sample`: the U-Net of the DDPM paper (Ho et al. 2020, appendix B), 35.7M parameters,
-channels 128, 256, 256, 256, two residual blocks a level, attention at 16 x 16. `ddpm-fashion-train`: a step of
-`kalsae train ddpm --data fashion-mnist` (2.7M parameters), with clipping and averaged weights.
+`ddpm-cifar10-train` and `-sample`: the U-Net of the DDPM paper (Ho et al. 2020, appendix B), 35.7M
+parameters, channels 128, 256, 256, 256, two residual blocks a level, attention at 16 x 16.
+`ddpm-fashion-train`: a step of `kalsae train ddpm --data fashion-mnist` (2.7M parameters), with clipping
+and averaged weights.
 
 Eager, in either memory layout; --compile adds `torch.compile`. bfloat16 is autocast with float32 weights.
 Prints one JSON object.

@@ -49,7 +49,9 @@ class Environment:
         for name, requirements in stamps.items():
             stamp = folder / name
             if not stamp.exists() or stamp.read_text() != requirements.read_text():
-                subprocess.run([self.python, "-m", "pip", "install", "--quiet", "-r", requirements], check=True)
+                subprocess.run(
+                    [self.python, "-m", "pip", "install", "--quiet", "-r", requirements], check=True
+                )
                 shutil.copyfile(requirements, stamp)
 
     def variables(self):
@@ -68,7 +70,7 @@ class Environment:
         raise Unavailable("tcmalloc is missing: apt-get install libtcmalloc-minimal4")
 
     def llama(self):
-        """The program gpt2_decode, linked with llama.cpp that was compiled for this machine (some minutes, once)."""
+        """The program gpt2_decode with llama.cpp, compiled for this machine (once), and its folder."""
         folder = self.cache / LLAMA.replace("llama-cpp-python==", "llama.cpp-")
         program, bin_folder = folder / "build" / "gpt2_decode", self.python.parent
         source = folder / "source"

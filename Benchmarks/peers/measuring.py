@@ -42,7 +42,7 @@ def own_seconds():
 
 
 def measure(command, options):
-    """The JSON object that the program prints last, with `others`: the part of the processors that others took."""
+    """The JSON object that the program prints last; `others` is the part of the processors others took."""
     kept = None
     for _ in range(options.attempts):
         with alone(options.lock):

@@ -11,7 +11,7 @@ STATE_BYTES = 16
 
 
 def judged(result):
-    """The rival that counts, by name, and the ratio of its median to ours; None where one of them did not run."""
+    """The rival that counts, by name, and the ratio of its median to ours; None where one did not run."""
     wanted = WORKLOADS[result["workload"]].rival
     rivals = result["rivals"]
     found = {name: r for name, r in rivals.items() if wanted in (STRONGEST, name)}
@@ -26,9 +26,10 @@ def required(result):
 
 
 def memory(result):
-    """Of a training step, in MiB: our peak, the leaner PyTorch's, and both activations; None where nothing is trained.
+    """Of a training step, in MiB, our peak, that of the leaner PyTorch, and both activations; else None.
 
-    Activations are the peak less the optimizer's state and, of PyTorch, its empty interpreter; ours with recomputation.
+    Activations are the peak less the optimizer's state and, of PyTorch, its empty interpreter; ours with
+    recomputation.
     """
     pytorch = [r for name, r in result["rivals"].items() if name in ("stock", "tuned")]
     if not pytorch or not WORKLOADS[result["workload"]].trains:
@@ -56,6 +57,7 @@ def failures(results):
         if against[1] < required(r):
             yield f"{name}: {against[1]:.2f} times as fast as {against[0]}, {required(r):.2f} required"
         found, ours = memory(r), r["kalsae"]
+        host = f"{1e3 * ours['host_s']:.2f}"
         if found:
             whole = found["ours"] / found["theirs"]
             if whole > MEMORY:
@@ -66,9 +68,9 @@ def failures(results):
             elif active > ACTIVATIONS:
                 yield f"{name}: {active:.2f} times the activations of PyTorch, at most {ACTIVATIONS} allowed"
             if ours["host_s"] > HOST_SHARE * ours["median_s"]:
-                yield f"{name}: {1e3 * ours['host_s']:.2f} ms outside of kernels, more than {HOST_SHARE:.0%} of a step"
+                yield f"{name}: {host} ms outside of kernels, more than {HOST_SHARE:.0%} of a step"
         if r["workload"] == "gpt2-decode" and ours["host_s"] > HOST_SECONDS:
-            yield f"{name}: {1e3 * ours['host_s']:.2f} ms a token outside of kernels, {1e3 * HOST_SECONDS} allowed"
+            yield f"{name}: {host} ms a token outside of kernels, {1e3 * HOST_SECONDS} allowed"
 
 
 def times(one):
@@ -104,7 +106,14 @@ def speed_rows(results):
 def memory_rows(results):
     """Peaks in MiB, and activations, ours with recomputation."""
     names = ["ours", "theirs", "interpreter", "recomputing", "our activations", "their activations"]
-    titles = ["Kalsae MiB", "PyTorch", "its interpreter", "Kalsae recomputing", "its activations", "PyTorch's"]
+    titles = [
+        "Kalsae MiB",
+        "PyTorch",
+        "its interpreter",
+        "Kalsae recomputing",
+        "its activations",
+        "PyTorch's",
+    ]
     yield ["workload", "precision", *titles, "peaks", "activations"]
     for r in results:
         found = memory(r)
@@ -153,8 +162,8 @@ def markdown(results, threads):
     workloads = dict.fromkeys(r["workload"] for r in results)
     return "\n".join(
         [
-            "Seconds, best / median; the ratio is that of the medians, to the stronger rival or to the one that the",
-            "contract names; the floor is max(FLOPs / measured peak, bytes / measured bandwidth).",
+            "Seconds, best / median; the ratio is that of medians, to the rival that is named; the floor is",
+            "max(FLOPs / measured peak, bytes / measured bandwidth).",
             "",
             table(list(speed_rows(results))),
             "",

@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
 """Kalsae against the best that people use, on one machine, in turns.
 
-Sets everything up outside the repository on first use, then alternates `kalsae bench` with the rivals: PyTorch as pip
-installs it (stock), PyTorch made as strong as it can be (tuned), OpenVINO and llama.cpp. Each rival runs in every way
-that may be its best (memory layouts; autocast or converted weights; eager or compiled); after the first round only the
-ways within a tenth of its best go on, and the fastest counts. Prints for each workload the seconds of everyone, the
-ratio of medians to the stronger rival, the ratio that is required, and the ratio to the floor.
+Sets everything up outside the repository on first use, then alternates `kalsae bench` with the rivals:
+PyTorch as pip installs it (stock), PyTorch made as strong as it can be (tuned), OpenVINO and llama.cpp.
+Each rival runs in every way that may be its best (memory layouts; autocast or converted weights; eager or
+compiled); after the first round only the ways within a tenth of its best go on, and the fastest counts.
+Prints for each workload the seconds of everyone, the ratio of medians to the stronger rival, the ratio
+that is required, and the ratio to the floor.
 
-Run nothing else meanwhile: two threads on two cores lose far more than their share to a third program. A run that others
-disturbed is repeated.
+Run nothing else meanwhile: two threads on two cores lose far more than their share to a third program. A
+run that others disturbed is repeated.
 """
 
 import argparse
@@ -84,7 +85,15 @@ def compare(workload, precision, options, rivals):
         found["rivals"][name] = rival
     if workload.trains and "kalsae" in found:
         command = kalsae_command(options.kalsae, workload).arguments
-        command += ["--precision", precision, "--threads", str(options.threads), "--repeat", "1", "--recompute"]
+        command += [
+            "--precision",
+            precision,
+            "--threads",
+            str(options.threads),
+            "--repeat",
+            "1",
+            "--recompute",
+        ]
         try:
             found["recomputing"] = summary([measure(Command(command), options)])
         except Failed as reason:
@@ -110,7 +119,9 @@ def parsed():
     parser.add_argument(
         "--precision", nargs="+", choices=["float32", "bfloat16"], default=["float32", "bfloat16"]
     )
-    parser.add_argument("--rival", nargs="+", metavar="NAME", help="only these: stock tuned openvino llama.cpp")
+    parser.add_argument(
+        "--rival", nargs="+", metavar="NAME", help="only these: stock tuned openvino llama.cpp"
+    )
     parser.add_argument("--rounds", type=int, default=3, help="turns of each program")
     parser.add_argument("--repeat", type=int, default=5, help="timed runs a turn")
     parser.add_argument("--threads", type=int, default=2)
@@ -126,7 +137,9 @@ def parsed():
     parser.add_argument(
         "--results", type=pathlib.Path, help="JSON file: what it has is kept and shown, new results are added"
     )
-    parser.add_argument("--markdown", type=pathlib.Path, help="write the tables of Documentation/Performance.md")
+    parser.add_argument(
+        "--markdown", type=pathlib.Path, help="write the tables of Documentation/Performance.md"
+    )
     parser.add_argument("--check", action="store_true", help="exit 1 if a required ratio is missed")
     return parser.parse_args()
 
@@ -138,7 +151,9 @@ def main():
     if options.rival:
         unknown = set(options.rival) - {rival.name for rival in rivals}
         if unknown:
-            sys.exit(f"run.py: no rival {', '.join(unknown)}: --rival takes stock, tuned, openvino, llama.cpp")
+            sys.exit(
+                f"run.py: no rival {', '.join(unknown)}: --rival takes stock, tuned, openvino, llama.cpp"
+            )
         rivals = [rival for rival in rivals if rival.name in options.rival]
     file = options.results
     results = json.loads(file.read_text()) if file and file.exists() else {}
@@ -151,7 +166,9 @@ def main():
             results[key] = before | found
             if file:
                 file.write_text(json.dumps(results, indent=1))
-    ordered = [results[f"{w} {p}"] for w in WORKLOADS for p in ("float32", "bfloat16") if f"{w} {p}" in results]
+    ordered = [
+        results[f"{w} {p}"] for w in WORKLOADS for p in ("float32", "bfloat16") if f"{w} {p}" in results
+    ]
     print(report.text(ordered))
     if options.markdown:
         options.markdown.write_text(report.markdown(ordered, options.threads))

@@ -7,7 +7,7 @@ STRONGEST = None
 
 @dataclasses.dataclass(frozen=True)
 class Workload:
-    """One pair. `required` is the ratio of medians in float32 and bfloat16, against `rival` or the strongest."""
+    """One pair. `required`: the ratio of medians in float32 and bfloat16, to `rival` or the strongest."""
 
     name: str
     text: str
@@ -41,7 +41,9 @@ WORKLOADS = {
         workload("bert-base", "BERT-base, 32 x 128 tokens", (0.95, 0.95)),
         workload("bert-base-1", "BERT-base, 1 x 128 tokens", (0.95, 0.95), "bert-base", batch=1),
         workload("vit-base", "ViT-B/16, 16 of 224 x 224", (1.0, 1.05)),
-        workload("ddpm-fashion-train", "the demo's U-Net 2.7M, step, 32 of 28 x 28", (2.0, 2.0), rival="stock"),
+        workload(
+            "ddpm-fashion-train", "the demo's U-Net 2.7M, step, 32 of 28 x 28", (2.0, 2.0), rival="stock"
+        ),
     ]
 }
 
