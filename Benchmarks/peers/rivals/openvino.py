@@ -12,4 +12,5 @@ class OpenVINO:
     def ways(self, workload, precision):
         if workload.program not in WORKLOADS:
             return {}
-        return {"latency": script(self.environment, "openvino_models.py", workload)}
+        models = self.environment.cache / "openvino"
+        return {"latency": script(self.environment, "openvino_models.py", workload, "--models", models)}
