@@ -3,7 +3,8 @@ import KalsaeTensors
 /// Orders instructions so that little memory is live at once.
 ///
 /// The graph's own order runs the gradients of weights last, when all activations and their gradients would still be
-/// alive. Whatever only feeds updates and wanted values is therefore run as soon as its operands exist.
+/// alive. Whatever only feeds updates and wanted values is therefore run as soon as its operands exist: first what leads
+/// to the gradient of one parameter alone, which then lets go of its operands, then what leads to others.
 package func schedule(_ graph: Graph) -> Graph {
   let users = graph.users(), producers = graph.producers()
   let count = graph.instructions.count
@@ -19,6 +20,7 @@ package func schedule(_ graph: Graph) -> Graph {
     }
   }
 
+  let isLast = leadsToOneUpdate(graph, users)
   var missing = graph.instructions.map { Set($0.inputs.compactMap { producers[$0] }).count }
   var done = [Bool](repeating: false, count: count)
   var order: [Int] = []
@@ -31,7 +33,7 @@ package func schedule(_ graph: Graph) -> Graph {
       order.append(index)
       var readers: Set<Int> = []
       for output in graph.instructions[index].outputs { readers.formUnion(users[output]) }
-      for reader in readers.sorted(by: >) {
+      for reader in readers.sorted(by: { (isLast[$0] ? 1 : 0, $1) < (isLast[$1] ? 1 : 0, $0) }) {
         missing[reader] -= 1
         if missing[reader] == 0, isEager[reader] { ready.append(reader) }
       }
@@ -44,4 +46,22 @@ package func schedule(_ graph: Graph) -> Graph {
   var result = graph
   result.instructions = order.map { graph.instructions[$0] }
   return result
+}
+
+/// For each instruction, whether a single value that an update reads depends on it.
+private func leadsToOneUpdate(_ graph: Graph, _ users: [[Int]]) -> [Bool] {
+  /// The one value; -1: several, or what is no update's.
+  var target = [Int?](repeating: nil, count: graph.instructions.count)
+  for (index, instruction) in graph.instructions.enumerated().reversed() {
+    var reached: Int?
+    for output in instruction.outputs {
+      for user in users[output] {
+        let op = graph.instructions[user].op
+        let next = op is any InPlaceOp || op is SumOfSquares ? output : target[user] ?? -1
+        reached = reached == nil || reached == next ? next : -1
+      }
+    }
+    target[index] = reached
+  }
+  return target.map { $0 != nil && $0 != -1 }
 }
