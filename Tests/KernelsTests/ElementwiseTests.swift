@@ -241,11 +241,12 @@ private let binary: [(String, kk_opcode, @Sendable (Double, Double) -> Double)] 
       program.output(y, 4, strides: strides).output(gated, 5, strides: strides)
       program.run()
       let stored = Storage(x, KK_BF16).values, doubled = Storage(g).values.map { $0 * 2 }
+      let kept = y.values, passed = gated.values
       for (number, index) in indices(shape).enumerated() {
         let place = zip(index, strides).reduce(0) { $0 + $1.0 * Int($1.1) }
-        let kept = mask[number] == 0 ? 0 : stored[place] * 1.5
-        #expect(y.values[place] == Double(Float(kept)))
-        #expect(gated.values[place] == (kept > 0 ? doubled[place] : 0))
+        let expected = mask[number] == 0 ? 0 : stored[place] * 1.5
+        #expect(kept[place] == Double(Float(expected)))
+        #expect(passed[place] == (expected > 0 ? doubled[place] : 0))
       }
     }
   }
