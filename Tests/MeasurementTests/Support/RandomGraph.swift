@@ -89,7 +89,7 @@ final class RandomGraph {
     case 7: return softmax(x) * 8 * recent(all).cast(to: x.dtype)
     case 8: return x.reshaped(2, Self.tokens, 4, 4).transposed(0, 1, 3, 2).reshaped(x.shape)
     case 9: return x.cast(to: precision).cast(to: .float32) * sigmoid(recent(all)).cast(to: .float32)
-    case 10: return dropout(relu(x), probability: 0.2)
+    case 10: return x + dropout(relu(x), probability: 0.2)
     default:
       let words = picture.reshaped(2, 64, Self.channels).sliced(1, 0..<Self.tokens)
       return linear(words, f).cast(to: x.dtype) + x
