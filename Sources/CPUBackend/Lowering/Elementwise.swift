@@ -55,10 +55,20 @@ private struct ElementwiseProgram: Sendable {
     inputs = zip(elements, collapsed.strides).map { ($0, operands[$0].dtype.kernelType, $1.int64) }
     places = collapsed.strides.last!.int64
 
-    var lastUse = [Int](repeating: -1, count: op.inputCount + op.steps.count)
+    // Registers have one type: a cast is its operand, converted when that is loaded or the result is stored.
+    var root = Array(0..<op.inputCount)
     for (index, step) in op.steps.enumerated() {
-      for operand in step.operands { lastUse[operand] = index }
+      if case .cast = step.code {
+        root.append(root[step.operands[0]])
+      } else {
+        root.append(op.inputCount + index)
+      }
     }
+    var lastUse = [Int](repeating: -1, count: root.count)
+    for (index, step) in op.steps.enumerated() {
+      for operand in step.operands { lastUse[root[operand]] = index }
+    }
+    lastUse[root.last!] = op.steps.count
     var registers = (0..<op.inputCount).map(Int32.init)
     var free: [Int32] = []
     var next = Int32(op.inputCount)
@@ -69,11 +79,17 @@ private struct ElementwiseProgram: Sendable {
     let extras = op.steps.map { step in step.code.extra(step.operands).map { ($0, unused()) } }
     var code: [kk_instruction] = []
     for (index, step) in op.steps.enumerated() {
+      if case .cast = step.code {
+        registers.append(registers[step.operands[0]])
+        continue
+      }
       var sources = step.operands.map { registers[$0] }
       if let (extra, register) = extras[index] {
         if case .mask = extra { sources[1] = register } else { sources.append(register) }
       }
-      for operand in Set(step.operands) where lastUse[operand] == index { free.append(registers[operand]) }
+      for operand in Set(step.operands.map { root[$0] }) where lastUse[operand] == index {
+        free.append(registers[operand])
+      }
       let target = free.popLast() ?? unused()
       registers.append(target)
       code.append(
