@@ -57,48 +57,51 @@ def entrants(workload, precision, options, rivals):
 
 
 def compare(workload, precision, options, rivals):
-    """All rounds of one workload: the summary of each rival's best way, with all its ways."""
-    common = ["--precision", precision, "--threads", str(options.threads), "--repeat", str(options.repeat)]
-    commands = entrants(workload, precision, options, rivals)
-    runs = {key: [] for key in commands}
-    for turn in range(options.rounds):
-        for key, command in list(commands.items()):
-            say(f"{workload.name} {precision} round {turn + 1}/{options.rounds}: {' '.join(key)}")
-            try:
-                runs[key].append(measure(Command(command.arguments + common, command.variables), options))
-            except Failed as reason:
-                say(f"{' '.join(key)} cannot run {workload.name} {precision}: {reason}")
-                del commands[key], runs[key]
-        commands = {key: command for key, command in commands.items() if is_close(key, runs)}
+    """All rounds of one workload: Kalsae's summary, and each rival's with all its ways."""
+    common = ["--precision", precision, "--threads", str(options.threads)]
+    repeat = ["--repeat", str(options.repeat)]
+    commands = {
+        key: Command([*command.arguments, *common, *repeat], command.variables)
+        for key, command in entrants(workload, precision, options, rivals).items()
+    }
+    title = f"{workload.name} {precision}"
+    runs = measured(commands, title, options)
     found = {"workload": workload.name, "precision": precision, "rivals": {}}
-    kept = {key: summary(done) for key, done in runs.items()}
-    for (name, way), one in kept.items():
-        if name == "kalsae":
-            own = runs[name, way]
-            found["kalsae"] = one | {key: min(run[key] for run in own) for key in ("floor_s", "host_s")}
-            continue
-        rival = found["rivals"].setdefault(name, {"ways": {}})
-        rival["ways"][way] = one
-        if one["median_s"] <= rival.get("median_s", one["median_s"]):
-            last = runs[name, way][-1]
-            rival |= one | {"way": way, "version": last["version"], "parameters": last.get("parameters")}
-        found["rivals"][name] = rival
-    if workload.trains and "kalsae" in found:
-        command = kalsae_command(options.kalsae, workload).arguments
-        command += [
-            "--precision",
-            precision,
-            "--threads",
-            str(options.threads),
-            "--repeat",
-            "1",
-            "--recompute",
-        ]
-        try:
-            found["recomputing"] = summary([measure(Command(command), options)])
-        except Failed as reason:
-            say(f"kalsae --recompute cannot run {workload.name} {precision}: {reason}")
+    for name in {name for name, _ in runs if name != "kalsae"}:
+        found["rivals"][name] = best_way({way: r for (other, way), r in runs.items() if other == name})
+    if ours := runs.get(("kalsae", "")):
+        found["kalsae"] = summary(ours) | {key: min(r[key] for r in ours) for key in ("floor_s", "host_s")}
+    if ours and workload.trains:
+        command = kalsae_command(options.kalsae, workload).arguments + common
+        again = {("kalsae", "recomputing"): Command([*command, "--repeat", "1", "--recompute"])}
+        for one in measured(again, title, options, rounds=1).values():
+            found["recomputing"] = summary(one)
     return found
+
+
+def measured(commands, title, options, rounds=None):
+    """The results of each command, which take turns; without those that fail."""
+    runs = {key: [] for key in commands}
+    rounds = rounds or options.rounds
+    for turn in range(rounds):
+        for key, command in commands.items():
+            say(f"{title} round {turn + 1}/{rounds}: {' '.join(key)}")
+            try:
+                runs[key].append(measure(command, options))
+            except Failed as reason:
+                say(f"{' '.join(key)} cannot run {title}: {reason}")
+                del runs[key]
+        commands = {key: command for key, command in commands.items() if key in runs and is_close(key, runs)}
+    return runs
+
+
+def best_way(ways):
+    """The summary of the fastest way of a rival, of the results of each; `ways` has all summaries."""
+    kept = {way: summary(runs) for way, runs in ways.items()}
+    way = min(kept, key=lambda way: kept[way]["median_s"])
+    last = ways[way][-1]
+    what = {"way": way, "version": last["version"], "parameters": last.get("parameters")}
+    return kept[way] | what | {"ways": kept}
 
 
 def is_close(key, runs):
