@@ -1,4 +1,5 @@
 import KalsaeCPUBackend
+import KalsaeCompiler
 import KalsaeMeasurement
 import KalsaeNeural
 import KalsaeRuntime
@@ -24,5 +25,17 @@ import Testing
       expectEqual(again.values, plain.values, within: precision == .float32 ? 5e-6 : 0.01, "\(architecture)")
       #expect(Double(again.steps) > 1.15 * Double(plain.steps), "\(again.steps) steps, \(plain.steps)")
     }
+  }
+
+  /// Of what a step keeps beside weights, gradients and moments less than half is left.
+  @Test(arguments: [Workload.ddpmTrain, .gpt2Train, .transformerTrain], [DType.float32, .bfloat16])
+  func activationsAreHalvedAtLeast(_ workload: Workload, _ precision: DType) {
+    let plans = [false, true].map { WorkloadCosts(workload, precision, recomputes: $0).plan }
+    // An update writes parameters and two moments, each as large as the gradients.
+    let updates = plans[0].steps.filter { $0.op is AdamUpdate }
+    let gradients = updates.flatMap(\.outputs).reduce(0) { $0 + $1.spec.byteCount } / 3
+    let activations = plans.map { $0.arenaBytes - gradients }
+    #expect(gradients > 0 && activations[1] > 0)
+    #expect(2 * activations[1] < activations[0], "\(activations) bytes")
   }
 }
