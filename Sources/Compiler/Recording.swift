@@ -1,4 +1,5 @@
 import KalsaeTensors
+import Synchronization
 
 /// A pending graph read once: its structure as exact words, and what its leaves are bound to.
 ///
@@ -74,6 +75,16 @@ package struct Recording {
         words.append(UInt32(bindings.count))
         bindings.append(.slot(slot))
       }
+    }
+  }
+
+  /// Whether it reads what waits to be committed to a slot, other than the values of the roots' own slots: the slot is
+  /// then no binding, and another value of it is another graph.
+  package func readsPending(_ roots: [(tensor: Tensor, slot: Slot?)]) -> Bool {
+    var own: [ObjectIdentifier: Int] = [:]
+    for root in roots where root.slot != nil { own[ObjectIdentifier(root.tensor.node), default: 0] += 1 }
+    return nodes.contains {
+      $0.waitingSlots.load(ordering: .relaxed) > own[ObjectIdentifier($0), default: 0]
     }
   }
 

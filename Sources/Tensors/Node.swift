@@ -19,6 +19,8 @@ package final class Node: Sendable {
   /// Creation order; tells what was built inside a `checkpointed` closure.
   package let serial: UInt64
   package let leaf: LeafValue
+  /// The slots for which an output waits to be committed.
+  package let waitingSlots = Atomic<Int>(0)
   private let state: Mutex<State>
 
   package enum LeafValue: Sendable {

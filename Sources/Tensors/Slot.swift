@@ -21,6 +21,7 @@ public final class Slot: Sendable {
   public init(_ initial: Tensor) {
     spec = initial.spec
     state = Mutex(State(pending: initial))
+    initial.node.waitingSlots.add(1, ordering: .relaxed)
   }
 
   /// The current value. Assigning traps when the shape or the element type differs.
@@ -36,7 +37,12 @@ public final class Slot: Sendable {
     }
     set {
       require(newValue.spec == spec, "Slot: \(newValue.spec) assigned to a slot of \(spec)")
-      state.withLock { $0.pending = newValue }
+      newValue.node.waitingSlots.add(1, ordering: .relaxed)
+      let before = state.withLock { state in
+        defer { state.pending = newValue }
+        return state.pending
+      }
+      before?.node.waitingSlots.subtract(1, ordering: .relaxed)
     }
   }
 
@@ -66,6 +72,7 @@ public final class Slot: Sendable {
       if let current = state.pending, let pending, current.node === pending.node,
         current.index == pending.index
       {
+        pending.node.waitingSlots.subtract(1, ordering: .relaxed)
         state.pending = nil
       }
     }

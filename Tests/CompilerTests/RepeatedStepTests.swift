@@ -66,6 +66,18 @@ import Testing
     }
   }
 
+  /// A slot whose value waited when the graph was built is no input of it: committing it must not apply it twice.
+  @Test func waitingValuesAreNotRepeated() {
+    run { step, graphs in
+      weight.value = weight.value * 2
+      for _ in 0..<3 { #expect(step(3, 1) == expected(3, 2)) }
+      #expect(graphs() == 3)
+      weight.settle()
+      for _ in 0..<3 { #expect(step(3, 1) == expected(3, 2)) }
+      #expect(graphs() == 5)
+    }
+  }
+
   /// What changes and is no input: the graph is built each time.
   @Test func otherNumbersInTheGraphAreNeverMistakenForTheSame() {
     var repeated = RepeatedStep()

@@ -7,7 +7,9 @@ import Testing
   private let model: GPT2LMHeadModel = {
     var config = GPT2Config()
     (config.vocab_size, config.n_positions, config.n_embd, config.n_layer, config.n_head) = (64, 32, 32, 2, 4)
-    return Initialization.with(seed: 3) { GPT2LMHeadModel(config) }
+    let model = Initialization.with(seed: 3) { GPT2LMHeadModel(config) }
+    evaluate([], slots: model.contents.slots)
+    return model
   }()
 
   /// The logits after each of `tokens`, one graph a token.
