@@ -1,5 +1,4 @@
 import KalsaeTensors
-import Synchronization
 
 /// A pending graph read once: its structure as exact words, and what its leaves are bound to.
 ///
@@ -83,9 +82,7 @@ package struct Recording {
   package func readsPending(_ roots: [(tensor: Tensor, slot: Slot?)]) -> Bool {
     var own: [ObjectIdentifier: Int] = [:]
     for root in roots where root.slot != nil { own[ObjectIdentifier(root.tensor.node), default: 0] += 1 }
-    return nodes.contains {
-      $0.waitingSlots.load(ordering: .relaxed) > own[ObjectIdentifier($0), default: 0]
-    }
+    return nodes.contains { $0.waitingSlots > own[ObjectIdentifier($0), default: 0] }
   }
 
   private mutating func bind(_ binding: Binding, _ leaf: Node) {

@@ -19,8 +19,7 @@ package final class Node: Sendable {
   /// Creation order; tells what was built inside a `checkpointed` closure.
   package let serial: UInt64
   package let leaf: LeafValue
-  /// The slots for which an output waits to be committed.
-  package let waitingSlots = Atomic<Int>(0)
+  private let waiting = Atomic<Int>(0)
   private let state: Mutex<State>
 
   package enum LeafValue: Sendable {
@@ -55,6 +54,10 @@ package final class Node: Sendable {
 
   /// The outputs' memory, once evaluated.
   package var storage: [Buffer]? { state.withLock { $0.storage } }
+
+  /// The slots for which an output waits to be committed.
+  package var waitingSlots: Int { waiting.load(ordering: .relaxed) }
+  func addWaitingSlots(_ count: Int) { waiting.add(count, ordering: .relaxed) }
 
   /// Records the evaluated outputs; `keepingInputs` while a gradient is being traced through the node.
   package func complete(_ storage: [Buffer], keepingInputs: Bool) {

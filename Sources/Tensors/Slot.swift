@@ -21,7 +21,7 @@ public final class Slot: Sendable {
   public init(_ initial: Tensor) {
     spec = initial.spec
     state = Mutex(State(pending: initial))
-    initial.node.waitingSlots.add(1, ordering: .relaxed)
+    initial.node.addWaitingSlots(1)
   }
 
   /// The current value. Assigning traps when the shape or the element type differs.
@@ -37,12 +37,12 @@ public final class Slot: Sendable {
     }
     set {
       require(newValue.spec == spec, "Slot: \(newValue.spec) assigned to a slot of \(spec)")
-      newValue.node.waitingSlots.add(1, ordering: .relaxed)
+      newValue.node.addWaitingSlots(1)
       let before = state.withLock { state in
         defer { state.pending = newValue }
         return state.pending
       }
-      before?.node.waitingSlots.subtract(1, ordering: .relaxed)
+      before?.node.addWaitingSlots(-1)
     }
   }
 
@@ -72,7 +72,7 @@ public final class Slot: Sendable {
       if let current = state.pending, let pending, current.node === pending.node,
         current.index == pending.index
       {
-        pending.node.waitingSlots.subtract(1, ordering: .relaxed)
+        pending.node.addWaitingSlots(-1)
         state.pending = nil
       }
     }
