@@ -39,10 +39,16 @@ KK_CLONES void kk_scores_add(kk_scores *x, const float *mask, int64_t mask_row) 
   x->factor = 1;
 }
 
-void kk_scores_hide(const kk_scores *x, long seen) {
-  const long end = kk_whole_lanes(x->keys);
-  for (long r = 0; r < x->rows; r++)
-    for (long k = kk_max(0, kk_min(x->keys, seen + r)); k < end; k++) x->s[r * x->pitch + k] = -INFINITY;
+KK_CLONES void kk_scores_hide(const kk_scores *x, long seen) {
+  typedef int32_t ints __attribute__((ext_vector_type(16)));
+  const ints lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  for (long r = 0; r < x->rows; r++) {
+    const long first = kk_max(0, kk_min(x->keys, seen + r));
+    for (long k = first / KK_LANES * KK_LANES; k < x->keys; k += KK_LANES) {
+      float *s = x->s + r * x->pitch + k;
+      KK_STORE(s, lane < (int32_t)(first - k) ? KK_LOAD(s) : (kk_lanes)-INFINITY);
+    }
+  }
 }
 
 KK_CLONES void kk_rows_scale(float *x, int64_t pitch, long rows, long n, const float *factor) {
