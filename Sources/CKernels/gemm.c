@@ -1,7 +1,7 @@
 // Blocks of the matrix product, after Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008):
 // a worker keeps a block of b, packed, in its caches, and meets it with one panel of a after the other.
+#include "epilogue.h"
 #include "gemm_tiles.h"
-#include "mathf.h"
 
 // A panel of a fills half of the first-level cache; its tiles stream b from the second and third. Measured in float32 on
 // two cores with 491 GFLOPS: (4096, 768) x (768, 3072) 427 with 256 steps of a, 450 with 512 and 768; (4096, 3072) x
@@ -90,22 +90,6 @@ static void pack_panels(
   }
 }
 
-// y = act(y + bias + old)
-static KK_CLONES void finish(float *y, int64_t n, const float *bias, const float *old, kk_activation activation) {
-  if (bias) KK_INDEPENDENT for (int64_t i = 0; i < n; i++) y[i] += bias[i];
-  if (old) KK_INDEPENDENT for (int64_t i = 0; i < n; i++) y[i] += old[i];
-#define EACH(F)                                                                                              \
-  KK_INDEPENDENT for (int64_t i = 0; i < n; i++) y[i] = F;                                                   \
-  break;
-  switch (activation) {
-    case KK_IDENTITY: break;
-    case KK_RELU: EACH(y[i] > 0 ? y[i] : 0)
-    case KK_SILU: EACH(kk_siluf(y[i]))
-    case KK_GELU_ERF: EACH(kk_gelu_erff(y[i]))
-    case KK_GELU_TANH: EACH(kk_gelu_tanhf(y[i]))
-  }
-}
-
 static void store_strip(
     const struct job *j, const struct memory *m, int64_t row, int64_t rows, int64_t column, int64_t columns,
     int64_t pitch, bool adds, bool is_last) {
@@ -118,7 +102,7 @@ static void store_strip(
       float *y = m->strip + i * pitch + first;
       void *c = (void *)kk_at(j->c, g->output, (row + i) * g->c_row + column + first);
       if (adds) kk_load_f32(old, c, g->output, count, 1);
-      finish(
+      kk_finish_row(
           y, count, g->bias && is_last ? j->bias + column + first : NULL, adds ? old : NULL,
           is_last ? g->activation : KK_IDENTITY);
       kk_store_f32(c, g->output, 1, y, count);

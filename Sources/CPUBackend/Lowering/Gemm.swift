@@ -42,7 +42,7 @@ extension conednn_dtype {
 }
 
 extension conednn_activation {
-  fileprivate var kernelActivation: kk_activation {
+  var kernelActivation: kk_activation {
     switch self {
     case CONEDNN_RELU: KK_RELU
     case CONEDNN_SWISH: KK_SILU

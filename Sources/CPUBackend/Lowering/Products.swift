@@ -34,22 +34,25 @@ extension FusedMatMul: CPUOp {
 }
 
 extension FusedMatMul {
-  /// The kernel for at most four rows with a large matrix that lies transposed, nil for other operands.
+  /// The kernel for at most four rows with a large matrix, nil for other operands.
   ///
   /// It reads the matrix once, at the memory's speed: GPT-2's (1, 768) x (768, 50257) in float32 takes oneDNN's kernels
-  /// 5.3 and 6.6 ms on two cores whose memory could do it in 3.6.
+  /// 5.3 and 6.6 ms on two cores whose memory could do it in 3.6, and its layers a tenth longer than this one.
   private func rowProduct(_ inputs: [Operand], _ y: Operand) -> Kernel? {
     let a = inputs[0], b = inputs[1], count = inputs.count
     let (n, k) = (y.shape[-1], a.shape[-1])
-    guard activation == nil, b.shape.rank == 2, b.layout.strides[0] == 1, b.layout.strides[1] >= k,
-      n * k >= 1 << 16, y.shape.count > 0, y.shape.count / n <= 4, a.layout.isDense, a.dtype.oneDNN != nil,
+    guard b.shape.rank == 2, n * k >= 1 << 16, y.shape.count > 0,
+      y.shape.count / n <= Int(KK_MOST_PRODUCT_ROWS), a.layout.isDense, a.dtype.oneDNN != nil,
       y.dtype.oneDNN != nil
     else { return nil }
+    let strides = b.layout.strides
+    let isTransposed = strides[0] == 1 && strides[1] >= k
+    guard isTransposed || (strides[1] == 1 && strides[0] >= n && a.dtype == .float32) else { return nil }
     var product = kk_row_product()
     (product.m, product.n, product.k) = (Int64(y.shape.count / n), Int64(n), Int64(k))
-    product.b_row = Int64(b.layout.strides[1])
+    (product.by_rows, product.b_row) = (!isTransposed, Int64(strides[isTransposed ? 1 : 0]))
     (product.type, product.output) = (a.dtype.kernelType, y.dtype.kernelType)
-    product.accumulate = hasResidual
+    (product.accumulate, product.activation) = (hasResidual, activation.oneDNN.kernelActivation)
     let scratchBytes = Int(kk_row_product_scratch(&product))
     let bias: Int? = hasBias ? 2 : nil, residual: Int? = hasResidual ? count - 1 : nil
     let bytes = y.spec.byteCount
