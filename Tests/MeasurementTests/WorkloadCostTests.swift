@@ -43,5 +43,9 @@ import Testing
   @Test func differencesAreReadable() {
     let text = Snapshot.difference("a\nb 1\nc", "a\nb 2\nc\nd")
     #expect(text == "- 2: b 1\n+ 2: b 2\n+ 4: d")
+    let stored = "mallocs, evaluation   150 1000\nsteps   7"
+    #expect(Snapshot.settled("mallocs, evaluation   153  990\nsteps   8", stored) == stored.dropLast() + "8")
+    let more = "mallocs, evaluation   180 1000\nsteps   7"
+    #expect(Snapshot.settled(more, stored) == more)
   }
 }
