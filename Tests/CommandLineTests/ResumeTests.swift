@@ -115,7 +115,7 @@ extension CommandLineTests {
         let (a, b) = (try numbers(weights[0], name), try numbers(weights[1], name))
         // A few of Adam's first steps may go the other way where a gradient is nothing but rounding.
         let different = zip(a, b).filter { abs($0 - $1) > 1e-5 }.count
-        #expect(different <= max(1, a.count / 50), "\(name): \(different) of \(a.count)")
+        #expect(different <= max(4, a.count / 50), "\(name): \(different) of \(a.count)")
       }
     }
 
