@@ -250,9 +250,7 @@ public struct BertModel: PretrainedModel {
     observe("embeddings", x)
     let mask = attentionMask.map(paddingMask)
     for (i, layer) in encoder.layer.enumerated() {
-      x = Recomputation.block {
-        layer(x, mask: mask) { observe("encoder.layer.\(i)." + $0, $1) }
-      }
+      x = Recomputation.block { layer(x, mask: mask) { observe("encoder.layer.\(i)." + $0, $1) } }
       observe("encoder.layer.\(i)", x)
     }
     let pooled = pooler?(x)
