@@ -1,6 +1,6 @@
 // What a product does to its sums before they are stored.
 #pragma once
-#include "ckernels/gemm.h"
+#include "ckernels/activation.h"
 #include "common.h"
 
 /// y = act(y + bias + old); bias and old may be NULL.

@@ -5,7 +5,7 @@
 #include "ckernels/copy.h"
 #include "ckernels/elementwise.h"
 #include "ckernels/gather.h"
-#include "ckernels/gemm.h"
+#include "ckernels/activation.h"
 #include "ckernels/linear_cross_entropy.h"
 #include "ckernels/memory.h"
 #include "ckernels/normalize.h"

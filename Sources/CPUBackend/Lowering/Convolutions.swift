@@ -13,7 +13,6 @@ extension Convolution: CPUOp {
 extension FusedConvolution: CPUOp {
   func lowered(_ inputs: [Operand], _ outputs: [Operand]) -> Kernel {
     let x = inputs[0], w = inputs[1], y = outputs[0], count = inputs.count
-    if let kernel = pointwise(inputs, y) { return kernel }
     var d = conednn_conv_desc(CONEDNN_CONV_FORWARD, geometry, map: x.shape, kernel: w.shape)
     if hasBias { d.bias = CONEDNN_BIAS_F32 }
     d.accumulate = hasResidual
@@ -41,7 +40,6 @@ extension ConvolutionInputGradient: CPUOp {
     if dy.shape.count == 0 || w.shape.count == 0 {
       return Kernel("zeros") { p in fillZeros(p[2], dx.spec.byteCount) }
     }
-    if let kernel = pointwise(dy, w, dx) { return kernel }
     var d = conednn_conv_desc(CONEDNN_CONV_BACKWARD_DATA, geometry, map: dx.shape, kernel: w.shape)
     guard let handle = ConvolutionHandle(&d, dy.dtype, dx.dtype) else {
       return throughFloat32(self, inputs, outputs)
@@ -61,7 +59,6 @@ extension ConvolutionWeightGradient: CPUOp {
     if x.shape.count == 0 || dy.shape.count == 0 {
       return Kernel("zeros") { p in fillZeros(p[2], dw.spec.byteCount) }
     }
-    if let kernel = pointwise(x, dy, dw) { return kernel }
     var d = conednn_conv_desc(CONEDNN_CONV_BACKWARD_WEIGHTS, geometry, map: x.shape, kernel: dw.shape)
     // The packed gradient is float32 in any case: what is rounded is only the result.
     guard let handle = ConvolutionHandle(&d, x.dtype, .float32) else {

@@ -40,7 +40,7 @@ extension PackedWeights: CPUOp {
       let source = inputs[0].dtype.oneDNN
     else { fatalError("CPUBackend: nothing packs \(inputs[0].spec) as \(packing)") }
     let offset = view.offset * inputs[0].dtype.byteCount, view = view
-    return Kernel("pack weights") { p in
+    return Kernel("oneDNN reorder") { p in
       handle.pack(p[0] + offset, source, row: view.strides[0], column: view.strides[1], to: p[1])
     }
   }

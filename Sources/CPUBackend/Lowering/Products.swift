@@ -52,7 +52,7 @@ extension FusedMatMul {
     (product.m, product.n, product.k) = (Int64(y.shape.count / n), Int64(n), Int64(k))
     (product.by_rows, product.b_row) = (!isTransposed, Int64(strides[isTransposed ? 1 : 0]))
     (product.type, product.output) = (a.dtype.kernelType, y.dtype.kernelType)
-    (product.accumulate, product.activation) = (hasResidual, activation.oneDNN.kernelActivation)
+    (product.accumulate, product.activation) = (hasResidual, activation.kernelActivation)
     let scratchBytes = Int(kk_row_product_scratch(&product))
     let bias: Int? = hasBias ? 2 : nil, residual: Int? = hasResidual ? count - 1 : nil
     let bytes = y.spec.byteCount
@@ -66,14 +66,9 @@ extension FusedMatMul {
   }
 }
 
-/// A product ready to run, by CKernels or by oneDNN.
+/// A product built by oneDNN.
 final class MatMulHandle: @unchecked Sendable {
-  private enum Engine {
-    case own(kk_gemm)
-    case oneDNN(OpaquePointer)
-  }
-
-  private let engine: Engine
+  private let handle: OpaquePointer
   let implementation: String
   let scratchBytes: Int
   /// What `pack` makes, of a description with `packed`.
@@ -116,52 +111,31 @@ final class MatMulHandle: @unchecked Sendable {
     self.init(d)
   }
 
-  /// Nil when there is no fast kernel for this description.
+  /// Nil when oneDNN has no fast kernel for this description.
   init?(_ description: conednn_matmul_desc) {
     var d = description
-    if var gemm = kk_gemm(d) {
-      engine = .own(gemm)
-      implementation = "gemm"
-      scratchBytes = Int(kk_gemm_scratch(&gemm))
-      packing = Packing(layout: gemm.packing.layout, byteCount: gemm.packing.byteCount)
-      return
-    }
     guard let handle = conednn_matmul_create(&d, nil, 0) else { return nil }
-    engine = .oneDNN(handle)
+    self.handle = handle
     let info = conednn_matmul_get_info(handle)
     implementation = "oneDNN " + String(cString: info.implementation)
     scratchBytes = Int(info.scratch_bytes)
     packing = Packing(layout: info.packed_layout, byteCount: Int(info.packed_bytes))
   }
 
-  deinit {
-    if case .oneDNN(let handle) = engine { conednn_matmul_destroy(handle) }
-  }
+  deinit { conednn_matmul_destroy(handle) }
 
   func run(
     a: UnsafeRawPointer, b: UnsafeRawPointer, bias: UnsafeRawPointer?, c: UnsafeMutableRawPointer,
     scratch: UnsafeMutableRawPointer?
   ) {
-    switch engine {
-    case .own(var gemm):
-      kk_gemm_run(&gemm, a, b, bias.map { $0.assumingMemoryBound(to: Float.self) }, c, scratch)
-    case .oneDNN(let handle):
-      checked { conednn_matmul_run(handle, a, b, bias, c, scratch, $0, $1) }
-    }
+    checked { conednn_matmul_run(handle, a, b, bias, c, scratch, $0, $1) }
   }
 
   /// Arranges the right operand, with these strides along k and n.
   func pack(
     _ b: UnsafeRawPointer, _ type: conednn_dtype, row: Int, column: Int, to packed: UnsafeMutableRawPointer
   ) {
-    switch engine {
-    case .own(var gemm):
-      gemm.b_type = type == CONEDNN_BF16 ? KK_BF16 : KK_F32
-      (gemm.b_row, gemm.b_column) = (Int64(row), Int64(column))
-      kk_gemm_pack(&gemm, b, packed)
-    case .oneDNN(let handle):
-      checked { conednn_matmul_pack(handle, b, type, Int64(row), Int64(column), packed, $0, $1) }
-    }
+    checked { conednn_matmul_pack(handle, b, type, Int64(row), Int64(column), packed, $0, $1) }
   }
 
   /// Leading axes of extent 1 dropped, neighbours joined where all three operands run through with one stride.
@@ -192,6 +166,16 @@ extension DType {
 }
 
 extension Optional where Wrapped == Epilogue {
+  var kernelActivation: kk_activation {
+    switch self {
+    case nil: KK_IDENTITY
+    case .relu: KK_RELU
+    case .silu: KK_SILU
+    case .gelu: KK_GELU_ERF
+    case .geluTanh: KK_GELU_TANH
+    }
+  }
+
   var oneDNN: conednn_activation {
     switch self {
     case nil: CONEDNN_IDENTITY

@@ -1,6 +1,6 @@
 // The product of few rows with a matrix, read once at the memory's speed: what decoding does with the weights of layers.
 #pragma once
-#include "gemm.h"
+#include "activation.h"
 #include "types.h"
 
 #ifdef __cplusplus
