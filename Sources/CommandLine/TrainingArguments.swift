@@ -24,7 +24,7 @@ struct TrainingArguments: ParsableArguments {
   var precision: Precision?
   @Flag(
     inversion: .prefixedNo,
-    help: "Compute the blocks of the network again for the gradient: less memory, about a third more time.")
+    help: "Compute the blocks of the network again for the gradient: less memory, more time.")
   var recompute: Bool?
   @Option(help: "The largest decay of the averaged weights.") var ema: Double?
   @Option(help: "The largest norm of the gradient.") var gradientClip: Double?

@@ -94,7 +94,7 @@ final class BufferPool: Sendable {
   }
 }
 
-/// A page that the processor looks up at once: it reads a matrix a third faster from such than from pages of 4 KB.
+/// A page that the processor looks up at once: a large matrix is read with fewer look-ups than from pages of 4 KB.
 private let hugePage = 2 << 20
 
 private func wholePages(_ byteCount: Int) -> Int { (max(byteCount, 1) + 0xFFFF) & ~0xFFFF }

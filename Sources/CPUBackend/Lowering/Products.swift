@@ -37,7 +37,7 @@ extension FusedMatMul {
   /// The kernel for at most four rows with a large matrix, nil for other operands.
   ///
   /// It reads the matrix once, at the memory's speed: GPT-2's (1, 768) x (768, 50257) in float32 takes oneDNN's kernels
-  /// 5.3 and 6.6 ms on two cores whose memory could do it in 3.6, and its layers a tenth longer than this one.
+  /// 5.3 and 6.6 ms on two cores whose memory could do it in 3.6.
   private func rowProduct(_ inputs: [Operand], _ y: Operand) -> Kernel? {
     let a = inputs[0], b = inputs[1], count = inputs.count
     let (n, k) = (y.shape[-1], a.shape[-1])
