@@ -52,9 +52,9 @@ package struct CPUBackend: Backend {
     }
   }
 
-  package func packing(of product: FusedMatMul, _ inputs: [Spec]) -> Packing? {
+  package func packing(of product: FusedMatMul, _ inputs: [Spec], weights: Layout) -> Packing? {
     prepare()
-    return packingOfWeights(product, inputs)
+    return packingOfWeights(product, inputs, weights)
   }
 
   package func inPlace(_ op: any Op, _ inputs: [Spec]) -> [(output: Int, input: Int)] {

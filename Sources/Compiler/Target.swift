@@ -86,16 +86,16 @@ package protocol Target: Sendable {
   /// Pairs of outputs and inputs that the kernel of `op` may keep in the same memory.
   func inPlace(_ op: any Op, _ inputs: [Spec]) -> [(output: Int, input: Int)]
 
-  /// The form in which `product`, of these operands, wants to find its right operand, where that is converted once and
-  /// kept; nil when it reads a plain matrix.
-  func packing(of product: FusedMatMul, _ inputs: [Spec]) -> Packing?
+  /// The form in which `product`, of these operands, wants to find its right operand, where that is arranged once and
+  /// kept; nil when it is better read as it lies, which is as `weights` says.
+  func packing(of product: FusedMatMul, _ inputs: [Spec], weights: Layout) -> Packing?
 
   /// The passes this backend profits from.
   var passes: OptionalPasses { get }
 }
 
 extension Target {
-  package func packing(of product: FusedMatMul, _ inputs: [Spec]) -> Packing? { nil }
+  package func packing(of product: FusedMatMul, _ inputs: [Spec], weights: Layout) -> Packing? { nil }
 }
 
 /// A backend's own arrangement of a matrix.

@@ -47,17 +47,23 @@ extension PackedWeights: CPUOp {
 }
 
 /// The arrangement for a product in bfloat16, which otherwise rearranges pairs of numbers in every call: on two cores
-/// that is up to 10 % of (4096, 768) x (768, 3072), and a half of a single row's time. In float32 it is not worth a
-/// second copy of the weights.
-func packingOfWeights(_ product: FusedMatMul, _ inputs: [Spec]) -> Packing? {
+/// that is up to 10 % of (4096, 768) x (768, 3072), and a half of a single row's time. In float32 oneDNN turns a
+/// transposed matrix in every call: 5 to 12 % of some hundred to thousand rows.
+func packingOfWeights(_ product: FusedMatMul, _ inputs: [Spec], _ weights: Layout) -> Packing? {
   let (a, b) = (inputs[0], inputs[1])
-  guard a.dtype == .bfloat16, a.shape.count > 0, b.shape.count > 0,
+  guard a.dtype == .bfloat16 || (a.dtype == .float32 && a.shape[0] >= 64 && weights.isTransposedMatrix),
+    a.shape.count > 0, b.shape.count > 0,
     let handle = MatMulHandle(
       packed: product, rows: a.shape[0], k: a.shape[1], columns: b.shape[1], aStrides: (a.shape[1], 1),
       type: a.dtype, output: product.result ?? a.dtype),
     let common = packingHandle(a.shape[1], b.shape[1], a.dtype), handle.packing == common.packing
   else { return nil }
   return common.packing
+}
+
+extension Layout {
+  /// Whether a column's elements lie together, and a row's do not.
+  fileprivate var isTransposedMatrix: Bool { strides[0] == 1 && strides[1] != 1 }
 }
 
 /// A product of some rows; as a rule all numbers of rows want the same arrangement.

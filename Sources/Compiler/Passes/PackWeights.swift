@@ -1,11 +1,14 @@
 import KalsaeTensors
 
-/// Gives products their right operand as the backend's kernel wants it, where that is a converted slot which the plan
-/// leaves as it is: converted and arranged once, it is kept with the slot until that changes.
+/// Gives products their right operand as the backend's kernel wants it, where that is a slot which the plan leaves as it
+/// is: arranged once, it is kept with the slot until that changes. What has to be converted costs no memory by that. A
+/// second copy of weights that could be read as they are has to pay: there is none in plans that extend a cache, which
+/// read a prompt once and then single tokens, and no more than a gigabyte of them.
 package func packWeights(_ graph: Graph, for target: some Target) -> Graph {
   var result = graph
   let producers = graph.producers()
   var keptOf: [Key: Int] = [:]
+  var secondCopies = graph.instructions.contains { $0.op is UpdateSlice } ? 0 : 1 << 30
   for (index, instruction) in graph.instructions.enumerated() {
     let product: FusedMatMul
     switch instruction.op {
@@ -16,12 +19,16 @@ package func packWeights(_ graph: Graph, for target: some Target) -> Graph {
     }
     let specs = instruction.inputs.map { graph.specs[$0] }
     guard specs[0].shape.rank == 2, specs[1].shape.rank == 2,
-      let (argument, value, view) = converted(instruction.inputs[1], graph, producers),
-      let packing = target.packing(of: product, specs)
+      let (argument, value, view) = weights(instruction.inputs[1], graph, producers),
+      let packing = target.packing(of: product, specs, weights: view)
     else { continue }
     let pack = PackedWeights(view: view, dtype: specs[1].dtype, packing: packing)
     let key = Key(argument: argument, pack: pack)
     if keptOf[key] == nil {
+      if graph.specs[value].dtype == specs[1].dtype {
+        guard packing.byteCount <= secondCopies else { continue }
+        secondCopies -= packing.byteCount
+      }
       let spec = Spec([packing.byteCount], .uint8)
       keptOf[key] = result.addSource(.kept(result.kept.count), spec)
       result.kept.append(Graph.Kept(op: pack, argument: argument, input: graph.specs[value], output: spec))
@@ -37,8 +44,8 @@ private struct Key: Hashable {
   let argument: Int, pack: PackedWeights
 }
 
-/// The unchanged slot that `value` is one cast away from, and how the elements of `value` lie in it.
-private func converted(
+/// The unchanged slot that `value` is, or is one cast away from, and how the elements of `value` lie in it.
+private func weights(
   _ value: Int, _ graph: Graph, _ producers: [Int?]
 ) -> (argument: Int, slot: Int, view: Layout)? {
   var chain: [Graph.Instruction] = [], source = value
@@ -49,7 +56,7 @@ private func converted(
     chain.append(graph.instructions[place])
     source = graph.instructions[place].inputs[0]
   }
-  guard chain.count(where: { $0.op is Cast }) == 1, let argument = graph.unchangedSlot(source) else {
+  guard chain.count(where: { $0.op is Cast }) <= 1, let argument = graph.unchangedSlot(source) else {
     return nil
   }
   var view = Layout(graph.specs[source].shape)

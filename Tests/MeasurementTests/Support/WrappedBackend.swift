@@ -31,8 +31,8 @@ struct WrappedBackend: Backend {
     cpu.reads(layout, input: index, of: op, inputs)
   }
   func inPlace(_ op: any Op, _ inputs: [Spec]) -> [(output: Int, input: Int)] { cpu.inPlace(op, inputs) }
-  func packing(of product: FusedMatMul, _ inputs: [Spec]) -> Packing? {
-    cpu.packing(of: product, inputs)
+  func packing(of product: FusedMatMul, _ inputs: [Spec], weights: Layout) -> Packing? {
+    cpu.packing(of: product, inputs, weights: weights)
   }
   var passes: OptionalPasses { cpu.passes }
   func prepare() { cpu.prepare() }
