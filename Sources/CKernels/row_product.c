@@ -1,7 +1,7 @@
 #include "ckernels/row_product.h"
 
 #include "attention_loops.h"
-#include "epilogue.h"
+#include "row_product_job.h"
 
 // Rows of b that stay in the cache for all rows of x, or columns; steps of k that share the sums' way to the cache.
 enum { ROWS = 64, COLUMNS = 16, SPAN = 2048, STEPS = 4 };
@@ -9,41 +9,21 @@ enum { ROWS = 64, COLUMNS = 16, SPAN = 2048, STEPS = 4 };
 typedef float lanes __attribute__((ext_vector_type(16), aligned(4)));
 #define LOAD(P) (*(const lanes *)(P))
 
-struct job {
-  const kk_row_product *product;
-  const float *x, *bias;
-  const void *b;
-  void *y;
-};
-
 int64_t kk_row_product_scratch(const kk_row_product *p) {
-  return p->type == KK_F32 ? 0 : p->m * p->k * (int64_t)sizeof(float);
-}
-
-static void store(const struct job *j, long row, long first, float *sums, long count) {
-  const kk_row_product *p = j->product;
-  float old[ROWS];
-  for (long done = 0; done < count; done += ROWS) {
-    long n = kk_min(ROWS, count - done);
-    void *y = (void *)kk_at(j->y, p->output, row * p->n + first + done);
-    if (p->accumulate) kk_load_f32(old, y, p->output, n, 1);
-    kk_finish_row(
-        sums + done, n, j->bias ? j->bias + first + done : NULL, p->accumulate ? old : NULL, p->activation);
-    kk_store_f32(y, p->output, 1, sums + done, n);
-  }
+  return p->form != KK_B_TRANSPOSED || p->type == KK_F32 ? 0 : p->m * p->k * (int64_t)sizeof(float);
 }
 
 static void multiply_columns(long begin, long end, int worker, void *context) {
   (void)worker;
-  const struct job *j = context;
+  const kk_row_product_job *j = context;
   const kk_row_product *p = j->product;
   float sums[ROWS];
   for (long first = begin; first < end; first += ROWS) {
     long count = kk_min(ROWS, end - first);
     const void *b = kk_at(j->b, p->type, first * p->b_row);
     for (long row = 0; row < p->m; row++) {
-      kk_row_scores(sums, j->x + row * p->k, b, p->type, p->b_row, count, p->k, 1);
-      store(j, row, first, sums, count);
+      kk_row_scores(sums, (const float *)j->x + row * p->k, b, p->type, p->b_row, count, p->k, 1);
+      kk_row_product_store(j, row, first, sums, count);
     }
   }
 }
@@ -73,12 +53,12 @@ static void multiply_columns(long begin, long end, int worker, void *context) {
   }
 ADD_ROWS(1) ADD_ROWS(2) ADD_ROWS(3) ADD_ROWS(4)
 
-KK_CLONES static void multiply_span(const struct job *j, long first, long count, float (*sums)[SPAN]) {
+KK_CLONES static void multiply_span(const kk_row_product_job *j, long first, long count, float (*sums)[SPAN]) {
   const kk_row_product *p = j->product;
-  const float *b = (const float *)j->b + first;
+  const float *b = (const float *)j->b + first, *rows_of_x = j->x;
   long step = 0;
   for (; step + STEPS <= p->k; step += STEPS) {
-    const float *x = j->x + step, *rows = b + step * p->b_row;
+    const float *x = rows_of_x + step, *rows = b + step * p->b_row;
     switch (p->m) {
       case 1: add_rows_1(sums, x, p->k, rows, p->b_row, count); break;
       case 2: add_rows_2(sums, x, p->k, rows, p->b_row, count); break;
@@ -88,18 +68,18 @@ KK_CLONES static void multiply_span(const struct job *j, long first, long count,
   }
   for (; step < p->k; step++)
     for (long row = 0; row < p->m; row++)
-      for (long i = 0; i < count; i++) sums[row][i] += j->x[row * p->k + step] * b[step * p->b_row + i];
+      for (long i = 0; i < count; i++) sums[row][i] += rows_of_x[row * p->k + step] * b[step * p->b_row + i];
 }
 
 static void multiply_rows(long begin, long end, int worker, void *context) {
   (void)worker;
-  const struct job *j = context;
+  const kk_row_product_job *j = context;
   float sums[KK_MOST_PRODUCT_ROWS][SPAN];
   for (long first = begin; first < end; first += SPAN) {
     long count = kk_min(SPAN, end - first);
     for (long row = 0; row < j->product->m; row++) memset(sums[row], 0, (size_t)count * sizeof(float));
     multiply_span(j, first, count, sums);
-    for (long row = 0; row < j->product->m; row++) store(j, row, first, sums[row], count);
+    for (long row = 0; row < j->product->m; row++) kk_row_product_store(j, row, first, sums[row], count);
   }
 }
 
@@ -107,17 +87,21 @@ void kk_row_product_run(
     const kk_row_product *p, const void *x, const void *b, const float *bias, void *y, void *scratch) {
   kk_require_f32_or_bf16("kk_row_product_run", p->type);
   kk_require_f32_or_bf16("kk_row_product_run", p->output);
-  const float *rows = x;
-  if (p->type != KK_F32) {
-    kk_load_f32(scratch, x, p->type, p->m * p->k, 1);
-    rows = scratch;
+  if (p->form != KK_B_TRANSPOSED && p->m > KK_MOST_PRODUCT_ROWS)
+    kk_fail("kk_row_product_run", "products by rows or panels are for few rows");
+  kk_row_product_job j = {p, x, b, bias, y};
+  switch (p->form) {
+    case KK_B_TRANSPOSED:
+      if (p->type != KK_F32) {
+        kk_load_f32(scratch, x, p->type, p->m * p->k, 1);
+        j.x = scratch;
+      }
+      return kk_parallel_for(p->n, ROWS, multiply_columns, &j);
+    case KK_B_BY_ROWS:
+      if (p->type != KK_F32) kk_fail("kk_row_product_run", "products by rows are in f32");
+      return kk_parallel_for(p->n, COLUMNS, multiply_rows, &j);
+    case KK_B_PANELS:
+      if (p->type != KK_BF16) kk_fail("kk_row_product_run", "products by panels are in bf16");
+      return kk_parallel_for(kk_ceil_div(p->n, KK_PRODUCT_PANEL), 1, kk_multiply_panels, &j);
   }
-  struct job j = {p, rows, bias, b, y};
-  if (!p->by_rows) {
-    kk_parallel_for(p->n, ROWS, multiply_columns, &j);
-    return;
-  }
-  if (p->type != KK_F32 || p->m > KK_MOST_PRODUCT_ROWS)
-    kk_fail("kk_row_product_run", "products by rows are for few rows in f32");
-  kk_parallel_for(p->n, COLUMNS, multiply_rows, &j);
 }

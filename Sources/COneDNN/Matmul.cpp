@@ -28,6 +28,12 @@ Desc batchedDesc(const std::vector<BatchAxis> &batch, Operand operand, const Mat
   return Desc(batchedDims(batch, operand, matrix), dataType(type), strides);
 }
 
+/// conednn_matmul_info.packed_panel of a layout.
+int64_t panelOf(const Desc &packed, const Dims &dims) {
+  if (dims.size() != 2 || packed != Desc(dims, dataType(CONEDNN_BF16), Tag::BA16a64b2a)) return 0;
+  return int64_t(packed.get_size()) / 2 / ((dims[1] + 63) / 64);
+}
+
 }  // namespace
 
 struct conednn_matmul {
@@ -60,6 +66,7 @@ conednn_matmul::conednn_matmul(const conednn_matmul_desc &description) : desc(de
   info.scratch_bytes = program.scratchBytes();
   info.packed_bytes = desc.packed ? packed.get_size() : 0;
   info.packed_layout = desc.packed ? layoutHash(packed) : 0;
+  info.packed_panel = desc.packed ? panelOf(packed, packedDims) : 0;
   info.implementation = implementation.c_str();
 }
 

@@ -22,7 +22,7 @@ package final class EvaluationThread: @unchecked Sendable {
   private var thread = pthread_t()
 
   private final class Job {
-    let body: () -> Void
+    private(set) var body: (() -> Void)?
     var isDone = false
     var done = pthread_cond_t()
     init(_ body: @escaping () -> Void) {
@@ -30,6 +30,12 @@ package final class EvaluationThread: @unchecked Sendable {
       pthread_cond_init(&done, nil)
     }
     deinit { pthread_cond_destroy(&done) }
+
+    /// Lets go of the closure, too: it must not outlive its owner's frame.
+    func work() {
+      body?()
+      body = nil
+    }
   }
 
   private init() {
@@ -52,7 +58,9 @@ package final class EvaluationThread: @unchecked Sendable {
       let job = Job(escapable)
       pthread_mutex_lock(&mutex)
       jobs.append(job)
+      pthread_mutex_unlock(&mutex)
       pthread_cond_signal(&wake)
+      pthread_mutex_lock(&mutex)
       while !job.isDone { pthread_cond_wait(&job.done, &mutex) }
       pthread_mutex_unlock(&mutex)
     }
@@ -63,15 +71,14 @@ package final class EvaluationThread: @unchecked Sendable {
     while true {
       pthread_mutex_lock(&mutex)
       while jobs.isEmpty { pthread_cond_wait(&wake, &mutex) }
-      var job: Job? = jobs.removeFirst()
+      let job = jobs.removeFirst()
       pthread_mutex_unlock(&mutex)
-      job!.body()
+      job.work()
       pthread_mutex_lock(&mutex)
-      job!.isDone = true
-      pthread_cond_signal(&job!.done)
-      // Let go of the job before its owner wakes: the closure must not outlive the owner's frame.
-      job = nil
+      job.isDone = true
       pthread_mutex_unlock(&mutex)
+      // Behind the lock, which the owner would else wake only to wait for.
+      pthread_cond_signal(&job.done)
     }
   }
 }

@@ -251,6 +251,26 @@ let matmulTypes: [(conednn_dtype, conednn_dtype)] =
     #expect(try layout(32, 96) != layout(32, 80))
   }
 
+  @Test(.enabled(if: conednn_bf16_fast())) func panelsAreWhereTheyAreSaidToBe() throws {
+    let (k, n) = (70, 130)
+    var desc = MatmulCase.dense([], 3, k, n).desc(CONEDNN_BF16, output: CONEDNN_F32)
+    desc.packed = true
+    let matmul = try Matmul(desc), b = Values(noise(k * n, seed: 5), CONEDNN_BF16)
+    let panel = Int(matmul.info.packed_panel)
+    #expect(panel == 96 * 64)
+    try matmul.pack(b, row: n, column: 1)
+    withExtendedLifetime((matmul, b)) {
+      let packed = matmul.packed.pointer.assumingMemoryBound(to: UInt16.self)
+      let values = b.pointer.assumingMemoryBound(to: UInt16.self)
+      for l in 0..<96 {
+        for i in 0..<192 {
+          let at = i / 64 * panel + (l / 2 * 64 + i % 64) * 2 + l % 2
+          #expect(packed[at] == (l < k && i < n ? values[l * n + i] : 0))
+        }
+      }
+    }
+  }
+
   @Test func failuresSayWhy() throws {
     func message(_ change: (inout conednn_matmul_desc) -> Void) -> String {
       var desc = MatmulCase.dense([2], 3, 4, 5).desc(CONEDNN_F32)

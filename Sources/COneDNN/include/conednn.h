@@ -173,6 +173,9 @@ typedef struct {
   size_t scratch_bytes;
   size_t packed_bytes;         ///< of packed B; 0 unless `packed`
   uint64_t packed_layout;      ///< equal for handles whose packed B are interchangeable
+  /// Of a packed B in bfloat16 that lies as (n / 64, k / 2, 64, 2), zeros beyond B: numbers from one panel of 64 columns to the
+  /// next. 0 for every other arrangement.
+  int64_t packed_panel;
   const char *implementation;  ///< for example "brg:avx512_core"; lives as long as the handle
 } conednn_matmul_info;
 

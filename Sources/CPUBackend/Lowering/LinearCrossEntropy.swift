@@ -126,7 +126,7 @@ private struct BlockedCrossEntropy: Sendable {
     _ sizes: [Int], _ extents: (width: Int, classes: Int, stride: Int), _ type: DType, hasBias: Bool,
     needsGradient: Bool
   ) -> [Products]? {
-    let (width, classes) = (Int64(extents.width), Int64(extents.classes))
+    let width = Int64(extents.width)
     let logitsRow = Int64(extents.stride), gradientRow = type == .bfloat16 ? 2 * logitsRow : logitsRow
     var result: [Products] = []
     for rows in sizes {

@@ -1,3 +1,4 @@
+import CKernels
 import COneDNN
 import KalsaeCompiler
 import KalsaeRuntime
@@ -13,12 +14,32 @@ extension PackedMatMul: CPUOp {
     }
     let bias: Int? = product.hasBias ? 2 : nil, residual: Int? = product.hasResidual ? count - 1 : nil
     let bytes = outputs[0].spec.byteCount
+    if let rows = rowProduct(a, outputs[0], panel: handle.panel) {
+      return Kernel("rows") { p in
+        if let residual, p[residual] != p[count] { p[count].copyMemory(from: p[residual], byteCount: bytes) }
+        var rows = rows
+        kk_row_product_run(
+          &rows, p[0], p[1], bias.map { UnsafePointer(p[$0].assumingMemoryBound(to: Float.self)) }, p[count],
+          nil)
+      }
+    }
     return Kernel(handle.implementation, scratchBytes: handle.scratchBytes) { p in
       if let residual, p[residual] != p[count] { p[count].copyMemory(from: p[residual], byteCount: bytes) }
       handle.run(
         a: p[0], b: p[1], bias: bias.map { p[$0] }, c: p[count],
         scratch: handle.scratchBytes > 0 ? p[count + 1] : nil)
     }
+  }
+
+  /// The kernel for at most four rows, which panels of weights are read by at the memory's speed.
+  private func rowProduct(_ a: Operand, _ y: Operand, panel: Int64) -> kk_row_product? {
+    guard panel > 0, a.shape[0] <= Int(KK_MOST_PRODUCT_ROWS), a.layout.isDense, kk_row_product_reads_panels()
+    else { return nil }
+    var rows = kk_row_product()
+    (rows.m, rows.n, rows.k, rows.b_row) = (Int64(a.shape[0]), Int64(columns), Int64(a.shape[1]), panel)
+    (rows.form, rows.type, rows.output) = (KK_B_PANELS, a.dtype.kernelType, y.dtype.kernelType)
+    (rows.accumulate, rows.activation) = (product.hasResidual, product.activation.kernelActivation)
+    return rows
   }
 
   /// Whether the product can read its left operand so: another kernel may want the weights arranged in another way.

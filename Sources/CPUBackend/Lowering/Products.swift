@@ -50,7 +50,8 @@ extension FusedMatMul {
     guard isTransposed || (strides[1] == 1 && strides[0] >= n && a.dtype == .float32) else { return nil }
     var product = kk_row_product()
     (product.m, product.n, product.k) = (Int64(y.shape.count / n), Int64(n), Int64(k))
-    (product.by_rows, product.b_row) = (!isTransposed, Int64(strides[isTransposed ? 1 : 0]))
+    product.form = isTransposed ? KK_B_TRANSPOSED : KK_B_BY_ROWS
+    product.b_row = Int64(strides[isTransposed ? 1 : 0])
     (product.type, product.output) = (a.dtype.kernelType, y.dtype.kernelType)
     (product.accumulate, product.activation) = (hasResidual, activation.kernelActivation)
     let scratchBytes = Int(kk_row_product_scratch(&product))
@@ -73,6 +74,8 @@ final class MatMulHandle: @unchecked Sendable {
   let scratchBytes: Int
   /// What `pack` makes, of a description with `packed`.
   let packing: Packing
+  /// Numbers from one panel of what `pack` makes to the next, if it is panels that few rows are multiplied with; else 0.
+  let panel: Int64
 
   /// Nil when oneDNN has no fast kernel for these types here.
   convenience init?(_ op: FusedMatMul, _ a: Operand, _ b: Operand, _ y: Operand) {
@@ -120,6 +123,7 @@ final class MatMulHandle: @unchecked Sendable {
     implementation = "oneDNN " + String(cString: info.implementation)
     scratchBytes = Int(info.scratch_bytes)
     packing = Packing(layout: info.packed_layout, byteCount: Int(info.packed_bytes))
+    panel = info.packed_panel
   }
 
   deinit { conednn_matmul_destroy(handle) }
