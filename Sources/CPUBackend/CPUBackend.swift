@@ -57,12 +57,18 @@ package struct CPUBackend: Backend {
     return packingOfWeights(product, inputs, weights)
   }
 
+  package func packing(of convolution: FusedConvolution, _ inputs: [Spec]) -> Packing? {
+    prepare()
+    return packingOfKernel(convolution, inputs)
+  }
+
   package func inPlace(_ op: any Op, _ inputs: [Spec]) -> [(output: Int, input: Int)] {
     switch op {
     case let op as FusedElementwise:
       let result = Spec(op.shape, op.steps.last!.dtype)
       return inputs.indices.filter { inputs[$0] == result }.map { (0, $0) }
     case let op as FusedConvolution where op.hasResidual: return [(0, inputs.count - 1)]
+    case let op as PackedConvolution where op.convolution.hasResidual: return [(0, inputs.count - 1)]
     case let op as FusedMatMul where op.hasResidual: return [(0, inputs.count - 1)]
     case let op as PackedMatMul where op.product.hasResidual: return [(0, inputs.count - 1)]
     case is GroupNormalization: return [(0, 0)]

@@ -13,6 +13,7 @@ package func floatingPointOperations(_ op: any Op, _ inputs: [Spec], _ outputs: 
   switch op {
   case is MatMul, is FusedMatMul: return 2 * Double(outputs[0].shape.count) * Double(inputs[0].shape[-1])
   case is PackedMatMul: return 2 * Double(outputs[0].shape.count) * Double(inputs[0].shape[-1])
+  case let op as PackedConvolution: return convolution(outputs[0], Spec(op.kernel, .float32))
   case is Convolution, is FusedConvolution: return convolution(outputs[0], inputs[1])
   case is ConvolutionInputGradient: return convolution(inputs[0], inputs[1])
   case is ConvolutionWeightGradient: return convolution(inputs[1], outputs[0])

@@ -142,6 +142,44 @@ package struct PackedWeights: Op {
   }
 }
 
+/// A `FusedConvolution` with a kernel of shape `kernel` that comes from `PackedKernel`.
+package struct PackedConvolution: Op {
+  package let convolution: FusedConvolution
+  package let kernel: Shape
+  /// What the kernel has been arranged as.
+  package let packing: Packing
+
+  package init(convolution: FusedConvolution, kernel: Shape, packing: Packing) {
+    (self.convolution, self.kernel, self.packing) = (convolution, kernel, packing)
+  }
+
+  package func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] {
+    try convolution.outputs([inputs[0], Spec(kernel, inputs[0].dtype)])
+  }
+  package func vjp(_ cotangents: [Tensor?], inputs: [Tensor], outputs: [Tensor]) -> [Tensor?] {
+    fatalError("a fused op exists only in plans")
+  }
+}
+
+/// A convolution's kernel in a backend's own arrangement, as `convolution` of `map` wants it; another one that wants the
+/// same arrangement shares it.
+package struct PackedKernel: Op {
+  package let convolution: FusedConvolution
+  package let map: Spec, kernel: Spec
+  package let packing: Packing
+
+  package func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] { [Spec([packing.byteCount], .uint8)] }
+  package func vjp(_ cotangents: [Tensor?], inputs: [Tensor], outputs: [Tensor]) -> [Tensor?] {
+    fatalError("a fused op exists only in plans")
+  }
+
+  package static func == (a: Self, b: Self) -> Bool { a.kernel == b.kernel && a.packing == b.packing }
+  package func hash(into hasher: inout Hasher) {
+    hasher.combine(kernel)
+    hasher.combine(packing)
+  }
+}
+
 /// A function applied to a product before it is stored.
 package enum Epilogue: UInt8, Hashable, Sendable { case relu, silu, gelu, geluTanh }
 

@@ -90,12 +90,16 @@ package protocol Target: Sendable {
   /// kept; nil when it is better read as it lies, which is as `weights` says.
   func packing(of product: FusedMatMul, _ inputs: [Spec], weights: Layout) -> Packing?
 
+  /// The form in which `convolution`, of these operands, wants to find its kernel, where that is arranged once and kept.
+  func packing(of convolution: FusedConvolution, _ inputs: [Spec]) -> Packing?
+
   /// The passes this backend profits from.
   var passes: OptionalPasses { get }
 }
 
 extension Target {
   package func packing(of product: FusedMatMul, _ inputs: [Spec], weights: Layout) -> Packing? { nil }
+  package func packing(of convolution: FusedConvolution, _ inputs: [Spec]) -> Packing? { nil }
 }
 
 /// A backend's own arrangement of a matrix.

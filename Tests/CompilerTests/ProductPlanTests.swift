@@ -204,4 +204,39 @@ import Testing
       for (a, b) in zip(packed.floats(), b) { #expect(abs(a - b) <= 0.01 * size) }
     }
   }
+
+  /// With what may follow a convolution, for a part of the kernel, which is read as it lies, and for other batch sizes.
+  @Test(arguments: [DType.float32, .bfloat16])
+  func kernelsOfConvolutionsArePackedUntilTheyChange(_ dtype: DType) {
+    Backends.with(backend) {
+      let kernel = Slot(numbers([48, 32, 3, 3], 3)), bias = numbers([48], 5)
+      let x = numbers([4, 8, 8, 32], 4), residual = numbers([3, 8, 8, 48], 6).cast(to: dtype)
+      evaluate([x, bias, residual], slots: [kernel])
+      func convolutions() -> [Tensor] {
+        Autocast.with(dtype) {
+          [
+            silu(conv2d(x, kernel.value, bias: bias, padding: 1)),
+            conv2d(x.sliced(0, 1..<4), kernel.value, bias: bias, padding: 1) + residual,
+            conv2d(x.sliced(0, 1..<2), kernel.value, padding: 1),
+            conv2d(x, kernel.value.sliced(0, 16..<32), padding: 1),
+          ]
+        }
+      }
+      let count = dtype == .float32 || Machine.hasFastBFloat16 ? 3 : 0
+      for _ in 0..<2 {
+        let packed = convolutions(), plain = convolutions()
+        let plan = Evaluator.shared.plan(for: packed, backend: backend)
+        #expect(plan.steps.filter { $0.op is PackedConvolution }.count == count, "\(plan)")
+        evaluate(packed)
+        Evaluator.shared.evaluate(plain, backend: backend, without: .packedWeights)
+        for (a, b) in zip(packed, plain) {
+          let b = b.floats(), size = b.reduce(0) { max($0, abs($1)) }
+          let tolerance: Float = dtype == .float32 ? 1e-5 : 0.01
+          for (a, b) in zip(a.floats(), b) { #expect(abs(a - b) <= tolerance * size) }
+        }
+        kernel.value = kernel.value * -0.5
+        evaluate([], slots: [kernel])
+      }
+    }
+  }
 }

@@ -34,6 +34,9 @@ struct WrappedBackend: Backend {
   func packing(of product: FusedMatMul, _ inputs: [Spec], weights: Layout) -> Packing? {
     cpu.packing(of: product, inputs, weights: weights)
   }
+  func packing(of convolution: FusedConvolution, _ inputs: [Spec]) -> Packing? {
+    cpu.packing(of: convolution, inputs)
+  }
   var passes: OptionalPasses { cpu.passes }
   func prepare() { cpu.prepare() }
   func makeArena(byteCount: Int) -> UnsafeMutableRawPointer { cpu.makeArena(byteCount: byteCount) }
