@@ -17,18 +17,3 @@ KK_CLONES void kk_finish_row(
     case KK_GELU_TANH: EACH(kk_gelu_tanhf(y[i]))
   }
 }
-
-void kk_store_sums(
-    void *y, kk_dtype type, int64_t row, int64_t first, float *sums, int64_t count, const float *bias,
-    bool accumulate, kk_activation activation) {
-  enum { CHUNK = 64 };
-  float old[CHUNK];
-  for (int64_t done = 0; done < count; done += CHUNK) {
-    const int64_t n = kk_min(CHUNK, count - done);
-    void *to = (void *)kk_at(y, type, row + first + done);
-    if (accumulate) kk_load_f32(old, to, type, n, 1);
-    kk_finish_row(
-        sums + done, n, bias ? bias + first + done : NULL, accumulate ? old : NULL, activation);
-    kk_store_f32(to, type, 1, sums + done, n);
-  }
-}

@@ -1,6 +1,7 @@
 #include "ckernels/row_product.h"
 
 #include "attention_loops.h"
+#include "epilogue.h"
 #include "row_product_job.h"
 
 // Rows of b that stay in the cache for all rows of x, or columns; steps of k that share the sums' way to the cache.
@@ -11,6 +12,19 @@ typedef float lanes __attribute__((ext_vector_type(16), aligned(4)));
 
 int64_t kk_row_product_scratch(const kk_row_product *p) {
   return p->form != KK_B_TRANSPOSED || p->type == KK_F32 ? 0 : p->m * p->k * (int64_t)sizeof(float);
+}
+
+void kk_row_product_store(const kk_row_product_job *j, long row, long first, float *sums, long count) {
+  const kk_row_product *p = j->product;
+  float old[ROWS];
+  for (long done = 0; done < count; done += ROWS) {
+    long n = kk_min(ROWS, count - done);
+    void *y = (void *)kk_at(j->y, p->output, row * p->n + first + done);
+    if (p->accumulate) kk_load_f32(old, y, p->output, n, 1);
+    kk_finish_row(
+        sums + done, n, j->bias ? j->bias + first + done : NULL, p->accumulate ? old : NULL, p->activation);
+    kk_store_f32(y, p->output, 1, sums + done, n);
+  }
 }
 
 static void multiply_columns(long begin, long end, int worker, void *context) {

@@ -1,7 +1,16 @@
 import KalsaeTensors
 
+/// An op that only passes make: it exists in plans, where nobody asks for gradients.
+package protocol FusedOp: Op {}
+
+extension FusedOp {
+  package func vjp(_ cotangents: [Tensor?], inputs: [Tensor], outputs: [Tensor]) -> [Tensor?] {
+    fatalError("a fused op exists only in plans")
+  }
+}
+
 /// A chain of elementwise ops computed in one pass: each element goes through all steps in registers.
-package struct FusedElementwise: Op, ElementwiseOp {
+package struct FusedElementwise: FusedOp, ElementwiseOp {
   package enum Code: Hashable, Sendable {
     case unary(Unary.Kind)
     case binary(Binary.Kind)
@@ -47,10 +56,6 @@ package struct FusedElementwise: Op, ElementwiseOp {
   }
 
   package func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] { [Spec(shape, steps.last!.dtype)] }
-  package func vjp(_ cotangents: [Tensor?], inputs: [Tensor], outputs: [Tensor]) -> [Tensor?] {
-    fatalError("a fused op exists only in plans")
-  }
-
   /// The step that a single elementwise op makes, or nil when it is none.
   package static func code(of op: any Op) -> Code? {
     switch op {
@@ -68,7 +73,7 @@ package struct FusedElementwise: Op, ElementwiseOp {
 }
 
 /// `y = f(conv(x, w) + bias + residual)`; inputs x, w, then bias and residual where present.
-package struct FusedConvolution: Op {
+package struct FusedConvolution: FusedOp {
   package let geometry: ConvolutionGeometry
   package let hasBias: Bool
   package let activation: Epilogue?
@@ -84,13 +89,10 @@ package struct FusedConvolution: Op {
   package func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] {
     try Convolution(geometry).outputs(Array(inputs[..<2]))
   }
-  package func vjp(_ cotangents: [Tensor?], inputs: [Tensor], outputs: [Tensor]) -> [Tensor?] {
-    fatalError("a fused op exists only in plans")
-  }
 }
 
 /// `y = f(a b + bias + residual)`; inputs a, b, then bias (of the last axis) and residual where present.
-package struct FusedMatMul: Op {
+package struct FusedMatMul: FusedOp {
   package let result: DType?
   package let hasBias: Bool
   package let activation: Epilogue?
@@ -106,13 +108,10 @@ package struct FusedMatMul: Op {
   package func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] {
     try MatMul(result: result).outputs(Array(inputs[..<2]))
   }
-  package func vjp(_ cotangents: [Tensor?], inputs: [Tensor], outputs: [Tensor]) -> [Tensor?] {
-    fatalError("a fused op exists only in plans")
-  }
 }
 
 /// A `FusedMatMul` of (m, k) with a matrix of `columns` columns that comes from `PackedWeights`.
-package struct PackedMatMul: Op {
+package struct PackedMatMul: FusedOp {
   package let product: FusedMatMul
   package let columns: Int
   /// What the right operand has been arranged as.
@@ -125,25 +124,19 @@ package struct PackedMatMul: Op {
   package func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] {
     [Spec([inputs[0].shape[0], columns], product.result ?? inputs[0].dtype)]
   }
-  package func vjp(_ cotangents: [Tensor?], inputs: [Tensor], outputs: [Tensor]) -> [Tensor?] {
-    fatalError("a fused op exists only in plans")
-  }
 }
 
 /// The matrix that lies in the input as `view` says, as `dtype`, in a backend's own arrangement.
-package struct PackedWeights: Op {
+package struct PackedWeights: FusedOp {
   package let view: Layout
   package let dtype: DType
   package let packing: Packing
 
   package func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] { [Spec([packing.byteCount], .uint8)] }
-  package func vjp(_ cotangents: [Tensor?], inputs: [Tensor], outputs: [Tensor]) -> [Tensor?] {
-    fatalError("a fused op exists only in plans")
-  }
 }
 
 /// A `FusedConvolution` with a kernel of shape `kernel` that comes from `PackedKernel`.
-package struct PackedConvolution: Op {
+package struct PackedConvolution: FusedOp {
   package let convolution: FusedConvolution
   package let kernel: Shape
   /// What the kernel has been arranged as.
@@ -156,23 +149,16 @@ package struct PackedConvolution: Op {
   package func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] {
     try convolution.outputs([inputs[0], Spec(kernel, inputs[0].dtype)])
   }
-  package func vjp(_ cotangents: [Tensor?], inputs: [Tensor], outputs: [Tensor]) -> [Tensor?] {
-    fatalError("a fused op exists only in plans")
-  }
 }
 
 /// A convolution's kernel in a backend's own arrangement, as `convolution` of `map` wants it; another one that wants the
 /// same arrangement shares it.
-package struct PackedKernel: Op {
+package struct PackedKernel: FusedOp {
   package let convolution: FusedConvolution
   package let map: Spec, kernel: Spec
   package let packing: Packing
 
   package func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] { [Spec([packing.byteCount], .uint8)] }
-  package func vjp(_ cotangents: [Tensor?], inputs: [Tensor], outputs: [Tensor]) -> [Tensor?] {
-    fatalError("a fused op exists only in plans")
-  }
-
   package static func == (a: Self, b: Self) -> Bool { a.kernel == b.kernel && a.packing == b.packing }
   package func hash(into hasher: inout Hasher) {
     hasher.combine(kernel)

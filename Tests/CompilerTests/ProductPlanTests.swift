@@ -95,10 +95,7 @@ import Testing
       }
       evaluate(packed)
       Evaluator.shared.evaluate(plain, backend: backend, without: .packedWeights)
-      for (a, b) in zip(packed, plain) {
-        let b = b.floats(), size = b.reduce(0) { max($0, abs($1)) }
-        for (a, b) in zip(a.floats(), b) { #expect(abs(a - b) <= 0.01 * size) }
-      }
+      expectNear(packed, plain, 0.01)
     }
   }
 
@@ -161,10 +158,7 @@ import Testing
         #expect(plan.steps.filter { $0.op is PackedMatMul }.count == 2, "\(plan)")
         evaluate(packed)
         Evaluator.shared.evaluate(plain, backend: backend, without: .packedWeights)
-        for (a, b) in zip(packed, plain) {
-          let b = b.floats(), size = b.reduce(0) { max($0, abs($1)) }
-          for (a, b) in zip(a.floats(), b) { #expect(abs(a - b) <= 1e-5 * size) }
-        }
+        expectNear(packed, plain, 1e-5)
         weight.value = weight.value * -0.5
         evaluate([], slots: [weight])
       }
@@ -229,14 +223,18 @@ import Testing
         #expect(plan.steps.filter { $0.op is PackedConvolution }.count == count, "\(plan)")
         evaluate(packed)
         Evaluator.shared.evaluate(plain, backend: backend, without: .packedWeights)
-        for (a, b) in zip(packed, plain) {
-          let b = b.floats(), size = b.reduce(0) { max($0, abs($1)) }
-          let tolerance: Float = dtype == .float32 ? 1e-5 : 0.01
-          for (a, b) in zip(a.floats(), b) { #expect(abs(a - b) <= tolerance * size) }
-        }
+        expectNear(packed, plain, dtype == .float32 ? 1e-5 : 0.01)
         kernel.value = kernel.value * -0.5
         evaluate([], slots: [kernel])
       }
+    }
+  }
+
+  /// Each tensor within `tolerance` of the largest element of the other.
+  private func expectNear(_ x: [Tensor], _ y: [Tensor], _ tolerance: Float) {
+    for (x, y) in zip(x, y) {
+      let y = y.floats(), size = y.reduce(0) { max($0, abs($1)) }
+      for (a, b) in zip(x.floats(), y) { #expect(abs(a - b) <= tolerance * size) }
     }
   }
 }
