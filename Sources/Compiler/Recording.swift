@@ -44,6 +44,11 @@ package struct Recording {
   private mutating func record(_ node: Node) {
     defer { places[ObjectIdentifier(node)] = places.count }
     if let storage = node.storage {
+      if storage.count == 1 {
+        // What was computed and what was given are the same to a plan.
+        words.append(OpTable.shared.identifier(of: Leaf(spec: node.specs[0], kind: .buffer)))
+        return bind(.buffer(storage[0]), node)
+      }
       words.append(.max)
       words.append(UInt32(storage.count))
       for (buffer, spec) in zip(storage, node.specs) {

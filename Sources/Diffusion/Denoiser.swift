@@ -22,8 +22,7 @@ public struct Denoiser {
   /// The denoiser of a network that was trained to answer `prediction`.
   public init(_ schedule: NoiseSchedule, _ prediction: Prediction, network: @escaping Network) {
     self.init { x, t in
-      // A scalar: its value is no part of the plan.
-      let timesteps = Tensor(Double(t), .int32).broadcast(to: [x.shape[0]])
+      let timesteps = Tensor([Int32](repeating: Int32(t), count: x.shape[0]))
       let output = network(x, timesteps).cast(to: x.dtype)
       require(
         output.shape == x.shape, "Denoiser: the network turned \(x.shape) into \(output.shape)")

@@ -9,7 +9,7 @@ extension NoiseSchedule {
 
   /// The same with a timestep for each sample: x0 and eps (N, ...), timesteps int32 (N).
   public func diffuse(_ x0: Tensor, _ eps: Tensor, to timesteps: Tensor) -> Tensor {
-    x0 * perSample(alpha, timesteps, like: x0) + eps * perSample(sigma, timesteps, like: x0)
+    x0 * alphaTable(timesteps, like: x0) + eps * sigmaTable(timesteps, like: x0)
   }
 
   /// One step of the Markov chain: a sample of q(x_t | x_t-1) = N(sqrt(1 - beta_t) x_t-1, beta_t I) (eq. 2).
@@ -45,13 +45,21 @@ public struct Posterior: Sendable, Hashable {
   public func mean(x0: Tensor, xt: Tensor) -> Tensor { x0 * x0Coefficient + xt * xtCoefficient }
 }
 
-/// One value of `table` for each sample: timesteps int32 (N) -> (N, 1, ...) with the rank and type of `x`.
-///
-/// The table is a graph input, so that the numbers are no part of the plan.
-func perSample(_ table: [Double], _ timesteps: Tensor, like x: Tensor) -> Tensor {
-  require(
-    timesteps.shape == [x.shape[0]], "timesteps \(timesteps.shape) do not fit samples of shape \(x.shape)")
-  let ones = [Int](repeating: 1, count: x.rank - 1)
-  return Tensor(table.map(Float.init)).gathered(timesteps)
-    .reshaped(Shape([x.shape[0]] + ones)).cast(to: x.dtype)
+/// A number for each timestep, as an input of graphs: no part of a plan, and the same tensor in every graph.
+struct TimestepTable: Sendable, Hashable {
+  private let values: [Double]
+  private let tensor: Tensor
+
+  init(_ values: [Double]) { (self.values, tensor) = (values, Tensor(values.map(Float.init))) }
+
+  /// One value for each sample: timesteps int32 (N) -> (N, 1, ...) with the rank and type of `x`.
+  func callAsFunction(_ timesteps: Tensor, like x: Tensor) -> Tensor {
+    require(
+      timesteps.shape == [x.shape[0]], "timesteps \(timesteps.shape) do not fit samples of shape \(x.shape)")
+    let ones = [Int](repeating: 1, count: x.rank - 1)
+    return tensor.gathered(timesteps).reshaped(Shape([x.shape[0]] + ones)).cast(to: x.dtype)
+  }
+
+  static func == (a: TimestepTable, b: TimestepTable) -> Bool { a.values == b.values }
+  func hash(into hasher: inout Hasher) { hasher.combine(values) }
 }

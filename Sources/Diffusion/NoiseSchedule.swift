@@ -18,6 +18,7 @@ public struct NoiseSchedule: Sendable, Hashable {
   public let alpha: [Double]
   /// Standard deviation of the noise, sqrt(1 - alphaBar).
   public let sigma: [Double]
+  let alphaTable: TimestepTable, sigmaTable: TimestepTable
 
   /// The schedule of these variances, each in (0, 1).
   public init(beta: [Double]) {
@@ -31,6 +32,7 @@ public struct NoiseSchedule: Sendable, Hashable {
     }
     alpha = alphaBar.map { $0.squareRoot() }
     sigma = alphaBar.map { (1 - $0).squareRoot() }
+    (alphaTable, sigmaTable) = (TimestepTable(alpha), TimestepTable(sigma))
   }
 
   /// The number of timesteps T.

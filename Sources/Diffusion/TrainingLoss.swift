@@ -14,6 +14,14 @@ public struct TrainingLoss: Sendable, Hashable {
   public let distance: Distance
   /// gamma of the min-SNR weighting (arXiv 2303.09556, section 3.4; the paper uses 5); nil weights all alike.
   public let minSNRGamma: Double?
+  /// The weight of each timestep: min(SNR, gamma) in terms of x_0 (arXiv 2303.09556, section 3.4).
+  ///
+  /// An error of the output is one of x_0 times d x_0 / d output, which gives min(SNR, gamma) / SNR for epsilon
+  /// and min(SNR, gamma) / (SNR + 1) for v.
+  public let weight: [Double]?
+  private let weightTable: TimestepTable?
+  /// How much of x_0 and of eps the network should answer.
+  private let dataTable: TimestepTable, noiseTable: TimestepTable
 
   public init(
     _ schedule: NoiseSchedule, _ prediction: Prediction = .epsilon, distance: Distance = .mse,
@@ -24,6 +32,15 @@ public struct TrainingLoss: Sendable, Hashable {
     self.prediction = prediction
     self.distance = distance
     self.minSNRGamma = minSNRGamma
+    weight = minSNRGamma.map { gamma in
+      schedule.snr.enumerated().map { t, snr in
+        let slope = prediction.estimates(schedule, t).x0.output
+        return min(snr, gamma) * slope * slope
+      }
+    }
+    weightTable = weight.map(TimestepTable.init)
+    let targets = (0..<schedule.timesteps).map { prediction.target(schedule, $0) }
+    (dataTable, noiseTable) = (TimestepTable(targets.map(\.x0)), TimestepTable(targets.map(\.eps)))
   }
 
   /// The loss, a float32 scalar, of `network` on data x0 (N, ...); `key` decides timesteps and noise.
@@ -45,26 +62,12 @@ public struct TrainingLoss: Sendable, Hashable {
     require(
       output.shape == x0.shape, "TrainingLoss: the network turned \(x0.shape) into \(output.shape)")
     let samples = measure(output - target(x0, eps, timesteps)).mean(Array(1..<x0.rank))  // (N)
-    return (weight.map { samples * perSample($0, timesteps, like: samples) } ?? samples).mean()
+    return (weightTable.map { samples * $0(timesteps, like: samples) } ?? samples).mean()
   }
 
   /// What the network should answer: x0 and eps (N, ...), timesteps int32 (N) -> (N, ...).
   public func target(_ x0: Tensor, _ eps: Tensor, _ timesteps: Tensor) -> Tensor {
-    let table = (0..<schedule.timesteps).map { prediction.target(schedule, $0) }
-    return x0 * perSample(table.map(\.x0), timesteps, like: x0)
-      + eps * perSample(table.map(\.eps), timesteps, like: eps)
-  }
-
-  /// The weight of each timestep: min(SNR, gamma) in terms of x_0 (arXiv 2303.09556, section 3.4).
-  ///
-  /// An error of the output is one of x_0 times d x_0 / d output, which gives min(SNR, gamma) / SNR for epsilon
-  /// and min(SNR, gamma) / (SNR + 1) for v.
-  public var weight: [Double]? {
-    guard let gamma = minSNRGamma else { return nil }
-    return schedule.snr.enumerated().map { t, snr in
-      let slope = prediction.estimates(schedule, t).x0.output
-      return min(snr, gamma) * slope * slope
-    }
+    x0 * dataTable(timesteps, like: x0) + eps * noiseTable(timesteps, like: eps)
   }
 
   private func measure(_ difference: Tensor) -> Tensor {

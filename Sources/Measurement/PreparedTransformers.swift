@@ -12,21 +12,12 @@ extension PreparedWorkload {
     var config = GPT2Config()
     (config.resid_pdrop, config.embd_pdrop, config.attn_pdrop) = (0, 0, 0)
     let (model, contents) = model { GPT2LMHeadModel(config) }
-    let optimizer = AdamW(contents)
-    evaluate([], slots: optimizer.slots)
     let inputs = tokens(batch, 256, below: config.vocab_size),
       labels = tokens(batch, 256, below: config.vocab_size, seed: 1)
-    return PreparedWorkload(items: (batch * 256, "tokens")) { index in
-      let (loss, gradients) = valueAndGradient(contents) {
-        Mode.training(RandomKey(seed: 0, step: UInt64(index))) {
-          linearCrossEntropies(
-            model.transformer(inputs), weight: model.lm_head.weight.value, labels: labels
-          ).mean()
-        }
-      }
-      let clipped = gradients.clipped(toNorm: 1)
-      optimizer.update(clipped, learningRate: 1e-4)
-      return ([loss, clipped.norm], optimizer.slots)
+    return training(
+      AdamW(contents), [inputs, labels], rate: 1e-4, items: (batch * 256, "tokens"), clippedTo: 1
+    ) { _ in
+      linearCrossEntropies(model.transformer(inputs), weight: model.lm_head.weight.value, labels: labels).mean()
     }
   }
 
@@ -34,10 +25,14 @@ extension PreparedWorkload {
     let (model, _) = model { GPT2LMHeadModel(GPT2Config()) }
     let cache = model.makeCache(batch: batch, capacity: model.contextLength)
     let prompt = tokens(batch, 512, below: model.vocabularySize)
-    return PreparedWorkload(items: (batch * 512, "tokens")) { _ in
+    func evaluation(_ index: Int) -> Evaluation {
       cache.truncate()
-      return ([model.nextLogits(prompt, cache: cache)], cache.slots)
+      return Evaluation([prompt], slots: cache.slots) { [model.nextLogits(prompt, cache: cache)] }
     }
+    // A generation reads one prompt, so its graph is never known before.
+    return PreparedWorkload(
+      items: (batch * 512, "tokens"), run: { evaluate(evaluation($0).graph(), slots: cache.slots) },
+      evaluation: evaluation)
   }
 
   static func gpt2Decode(_ batch: Int) -> PreparedWorkload {
@@ -60,9 +55,9 @@ extension PreparedWorkload {
         var decoder = decoder()
         for _ in 0..<64 { try! decoder.append(decoder.choose()) }
       },
-      step: { _ in
+      evaluation: { _ in
         cache.truncate(to: 16)
-        return ([model.nextLogits(next, cache: cache)], cache.slots)
+        return Evaluation([next], slots: cache.slots) { [model.nextLogits(next, cache: cache)] }
       })
   }
 
@@ -70,33 +65,27 @@ extension PreparedWorkload {
     var config = TransformerConfig()
     config.vocab_size = 10_000
     let (model, contents) = model { TransformerForTranslation(config) }
-    let optimizer = Adam(contents, beta2: 0.98, epsilon: 1e-9)
-    evaluate([], slots: optimizer.slots)
     // No padding among them.
     let first = config.eos_token_id + 1
     let (source, target, labels) = (
       tokens(batch, 32, from: first, below: 10_000), tokens(batch, 32, from: first, below: 10_000, seed: 1),
       tokens(batch, 32, from: first, below: 10_000, seed: 2)
     )
-    return PreparedWorkload(items: (batch, "pairs")) { index in
-      let (loss, gradients) = valueAndGradient(contents) {
-        Mode.training(RandomKey(seed: 0, step: UInt64(index))) {
-          linearCrossEntropy(
-            model.hidden(target, model.encode(source)), weight: model.generator.weight.value, labels: labels,
-            labelSmoothing: 0.1, ignoredLabel: config.pad_token_id)
-        }
-      }
-      optimizer.update(gradients, learningRate: 1e-4)
-      return ([loss], optimizer.slots)
+    return training(
+      Adam(contents, beta2: 0.98, epsilon: 1e-9), [source, target, labels], rate: 1e-4, items: (batch, "pairs")
+    ) { _ in
+      linearCrossEntropy(
+        model.hidden(target, model.encode(source)), weight: model.generator.weight.value, labels: labels,
+        labelSmoothing: 0.1, ignoredLabel: config.pad_token_id)
     }
   }
 
   static func bertBase(_ batch: Int) -> PreparedWorkload {
     let (model, _) = model { BertModel(BertConfig()) }
     let tokens = tokens(batch, 128, below: model.config.vocab_size)
-    return PreparedWorkload(items: (batch, "sequences")) { _ in
+    return call([tokens], items: (batch, "sequences")) {
       let (hidden, pooled) = model(tokens)
-      return ([hidden, pooled!], [])
+      return [hidden, pooled!]
     }
   }
 
@@ -104,7 +93,7 @@ extension PreparedWorkload {
     let (model, _) = model { ViTForImageClassification(ViTConfig()) }
     let pixels = Tensor.normal([batch, 224, 224, 3], key: RandomKey(seed: 1))
     evaluate(pixels)
-    return call(items: (batch, "images")) { model(pixels) }
+    return call([pixels], items: (batch, "images")) { [model(pixels)] }
   }
 
   private static func tokenArray(

@@ -6,8 +6,17 @@ import KalsaeTensors
 
 /// A workload with its data and parameters in place.
 package struct PreparedWorkload {
-  /// The tensors and slots of one evaluation. Each is evaluated before the next is made.
-  package let step: (_ index: Int) -> ([Tensor], [Slot])
+  /// What changes from evaluation to evaluation, what they assign to, and the graph of one.
+  package struct Evaluation {
+    package let inputs: [Tensor], slots: [Slot]
+    package let graph: () -> [Tensor]
+
+    init(_ inputs: [Tensor], slots: [Slot] = [], graph: @escaping () -> [Tensor]) {
+      (self.inputs, self.slots, self.graph) = (inputs, slots, graph)
+    }
+  }
+
+  package let evaluation: (_ index: Int) -> Evaluation
   /// One run.
   let run: (_ index: Int) -> Void
   /// Evaluations of a run.
@@ -18,15 +27,22 @@ package struct PreparedWorkload {
 
   init(
     evaluations: Int = 1, bytes: Int? = nil, items: (count: Int, unit: String)? = nil,
-    run: ((_ index: Int) -> Void)? = nil, step: @escaping (_ index: Int) -> ([Tensor], [Slot])
+    run: ((_ index: Int) -> Void)? = nil, evaluation: @escaping (_ index: Int) -> Evaluation
   ) {
-    self.step = step
+    self.evaluation = evaluation
+    var repeated = RepeatedStep()
     self.run =
       run ?? {
-        let (tensors, slots) = step($0)
-        evaluate(tensors, slots: slots)
+        let evaluation = evaluation($0)
+        _ = repeated(evaluation.inputs, slots: evaluation.slots, evaluation.graph)
       }
     (self.evaluations, self.bytes, self.items) = (evaluations, bytes, items)
+  }
+
+  /// The tensors and slots of one evaluation. Each is evaluated before the next is made.
+  package func step(_ index: Int) -> ([Tensor], [Slot]) {
+    let evaluation = evaluation(index)
+    return (evaluation.graph(), evaluation.slots)
   }
 
   /// Random parameters and data; made within the autocast precision, if any.
@@ -53,9 +69,31 @@ package struct PreparedWorkload {
     return (model, contents)
   }
 
-  /// One call of a network; the memory of its result is given back.
-  static func call(items: (count: Int, unit: String), _ body: @escaping () -> Tensor) -> PreparedWorkload {
-    PreparedWorkload(items: items) { _ in ([body()], []) }
+  /// One call of a network; the memory of its results is given back.
+  static func call(
+    _ inputs: [Tensor], items: (count: Int, unit: String)? = nil, _ body: @escaping () -> [Tensor]
+  ) -> PreparedWorkload {
+    PreparedWorkload(items: items) { _ in Evaluation(inputs, graph: body) }
+  }
+
+  /// Training steps of a loss on fixed data, each with a random key of its own.
+  static func training(
+    _ optimizer: some Optimizer, _ inputs: [Tensor], rate: Double, items: (count: Int, unit: String),
+    clippedTo norm: Double? = nil, average: MovingAverage? = nil,
+    _ loss: @escaping (_ key: RandomKey) -> Tensor
+  ) -> PreparedWorkload {
+    let slots = optimizer.slots + (average?.slots ?? [])
+    evaluate([], slots: slots)
+    return PreparedWorkload(items: items) { index in
+      let key = RandomKey(seed: 0, step: UInt64(index)), rate = Tensor(rate)
+      return Evaluation([key.tensor, rate] + inputs, slots: slots) {
+        let (loss, gradients) = valueAndGradient(optimizer.contents) { Mode.training(key) { loss(key) } }
+        let clipped = norm.map(gradients.clipped(toNorm:)) ?? gradients
+        optimizer.update(clipped, learningRate: rate)
+        average?.update(if: clipped.isFinite)
+        return norm == nil ? [loss] : [loss, clipped.norm]
+      }
+    }
   }
 
   private static let key = RandomKey(seed: 1)
@@ -64,37 +102,31 @@ package struct PreparedWorkload {
     let a = Slot(Tensor.normal([4096, 768], key: key, stream: 0).cast(to: precision))
     let b = Slot(Tensor.normal([768, 3072], key: key, stream: 1).cast(to: precision))
     evaluate([], slots: [a, b])
-    return PreparedWorkload { _ in ([KalsaeTensors.matmul(a.value, b.value)], []) }
+    return call([]) { [KalsaeTensors.matmul(a.value, b.value)] }
   }
 
   private static func convolution(_ precision: DType) -> PreparedWorkload {
     let x = Slot(Tensor.normal([16, 32, 32, 128], key: key, stream: 0).cast(to: precision))
     let w = Slot(Tensor.normal([128, 128, 3, 3], key: key, stream: 1).cast(to: precision))
     evaluate([], slots: [x, w])
-    return PreparedWorkload { _ in ([conv2d(x.value, w.value, padding: 1)], []) }
+    return call([]) { [conv2d(x.value, w.value, padding: 1)] }
   }
 
   private static func ddpmSample(_ batch: Int) -> PreparedWorkload {
     let (model, _) = model { UNet2DModel(.ddpmCIFAR10) }
-    let x = Slot(.normal([batch, 32, 32, 3], key: key))
-    evaluate([], slots: [x])
+    let x = Tensor.normal([batch, 32, 32, 3], key: key)
+    evaluate(x)
     let times = Tensor([Int32](repeating: 500, count: batch))
-    return call(items: (batch, "images")) { model(x.value, times) }
+    return call([x, times], items: (batch, "images")) { [model(x, times)] }
   }
 
   private static func ddpmTrain(_ batch: Int) -> PreparedWorkload {
     let (model, contents) = model { UNet2DModel(.ddpmCIFAR10) }
-    let optimizer = Adam(contents)
     let objective = TrainingLoss(.linear())
     let x0 = Tensor.normal([batch, 32, 32, 3], key: key)
-    evaluate([x0], slots: optimizer.slots)
-    return PreparedWorkload(items: (batch, "images")) { index in
-      let key = RandomKey(seed: 0, step: UInt64(index))
-      let (loss, gradients) = valueAndGradient(contents) {
-        Mode.training(key) { objective(x0, key: key) { model($0, $1) } }
-      }
-      optimizer.update(gradients, learningRate: 2e-4)
-      return ([loss], optimizer.slots)
+    evaluate(x0)
+    return training(Adam(contents), [x0], rate: 2e-4, items: (batch, "images")) { key in
+      objective(x0, key: key) { model($0, $1) }
     }
   }
 
@@ -102,22 +134,13 @@ package struct PreparedWorkload {
   private static func ddpmFashionTrain(_ batch: Int) -> PreparedWorkload {
     let config = UNet2DConfig.standard(size: 28, channels: 1)
     let (model, contents) = model { UNet2DModel(config) }
-    let optimizer = Adam(contents)
     let average = MovingAverage(of: contents, in: Self.model { UNet2DModel(config) }.contents, decay: 0.9995)
-    let slots = optimizer.slots + average.slots
     let objective = TrainingLoss(.linear())
     let x0 = Tensor.normal([batch, 28, 28, 1], key: key)
-    evaluate([x0], slots: slots)
-    return PreparedWorkload(items: (batch, "images")) { index in
-      let key = RandomKey(seed: 0, step: UInt64(index))
-      let (loss, gradients) = valueAndGradient(contents) {
-        Mode.training(key) { objective(x0, key: key) { model($0, $1) } }
-      }
-      let clipped = gradients.clipped(toNorm: 1)
-      optimizer.update(clipped, learningRate: 1e-3)
-      average.update(if: clipped.isFinite)
-      return ([loss, clipped.norm], slots)
-    }
+    evaluate(x0)
+    return training(
+      Adam(contents), [x0], rate: 1e-3, items: (batch, "images"), clippedTo: 1, average: average
+    ) { key in objective(x0, key: key) { model($0, $1) } }
   }
 }
 

@@ -80,7 +80,8 @@ public struct BenchmarkResult: Sendable {
   public var median: Double { seconds.sorted()[seconds.count / 2] }
 }
 
-/// Runs `workload` `repeats` times after two runs that compile the plan and touch the memory.
+/// Runs `workload` `repeats` times after three runs that compile the plan, touch the memory and show that the graph stays
+/// the same.
 ///
 /// - Parameters:
 ///   - batchSize: the workload's own when nil.
@@ -98,12 +99,12 @@ public func benchmark(
     let plan = Evaluator.shared.plan(for: tensors, slots: slots, backend: backend)
     evaluate(tensors, slots: slots)
     var seconds: [Double] = [], inPlans = 0.0
-    for index in 1..<repeats + 2 {
+    for index in 1..<repeats + 3 {
       // Building the graph belongs to a step, too.
       let start = ContinuousClock.now, before = Evaluator.shared.secondsInPlans
       prepared.run(index)
       let elapsed = (ContinuousClock.now - start) / .seconds(1)
-      if index >= 2 {
+      if index >= 3 {
         seconds.append(elapsed)
         inPlans += Evaluator.shared.secondsInPlans - before
       }
@@ -118,7 +119,7 @@ public func benchmark(
         * peaks.floor(flops: plan.flops, bytes: Double(prepared.bytes ?? plan.operandBytes)),
       hostSeconds: (seconds.reduce(0, +) - inPlans) / (evaluations * Double(repeats)),
       items: prepared.items, peakResidentBytes: resident, peaks: peaks,
-      plan: timesSteps ? timedPlan(prepared, backend, from: repeats + 2) : nil)
+      plan: timesSteps ? timedPlan(prepared, backend, from: repeats + 3) : nil)
   }
 }
 

@@ -42,7 +42,7 @@ extension DDPMPipeline {
     }
     if let initial { try checkInitial(initial) }
     let count = initial?.shape[0] ?? options.count
-    var samples: [Float] = []
+    var samples: [Float] = [], step = RepeatedStep()
     for first in stride(from: 0, to: count, by: options.batchSize) {
       let n = min(options.batchSize, count - first)
       let noise = NoiseSource(seed: options.seed, first: first)
@@ -52,7 +52,7 @@ extension DDPMPipeline {
       let loop = try diffusion.samplingLoop(
         options.sampler, steps: options.steps, eta: options.eta, from: start, noise: noise
       ) { x, times in
-        Mode.evaluation { Autocast.with(options.precision) { unet(x, times) } }
+        Mode.evaluation { Autocast.with(options.precision) { step([x, times]) { [unet(x, times)] }[0] } }
       }
       var last = start
       for state in loop {

@@ -43,8 +43,8 @@ package final class Evaluator: Sendable {
     }
   }
 
-  /// Evaluates as usual, and says how to do so again with other values of `inputs`; nil when nothing was
-  /// to be done, or when it depends on what waits to be committed.
+  /// Evaluates as usual, and says how to do so again with other values of `inputs`; nil when nothing was to be done, when
+  /// two inputs are one tensor, or when it depends on what waits to be committed.
   func evaluateToRepeat(
     _ tensors: [Tensor], slots: [Slot], inputs: [Tensor], backend: any Backend
   ) -> Replay? {
@@ -56,11 +56,13 @@ package final class Evaluator: Sendable {
       }
       guard !request.roots.isEmpty else { return nil }
       let recording = Recording(request.roots, inputs: inputs)
-      let isRepeatable = isWhole && !recording.readsPending(request.roots)
+      let isRepeatable =
+        isWhole && !recording.readsPending(request.roots)
+        && Set(inputs.map { ObjectIdentifier($0.node) }).count == inputs.count
       let plan = self.plan(for: recording, backend: backend, without: [])
       run(plan, recording, request, backend: backend, keepsGraph: false)
       guard isRepeatable else { return nil }
-      return Replay(plan, recording, inputs: inputs, outputs: request.roots.map(\.slot), slots: slots)
+      return Replay(plan, recording, outputs: request.roots.map(\.slot), slots: slots)
     }
   }
 

@@ -31,4 +31,6 @@ package struct RecentlyUsed<Key: Hashable & Sendable, Value: Sendable>: Sendable
     uses += 1
     entries[key] = (value, uses)
   }
+
+  package mutating func remove(_ key: Key) { entries[key] = nil }
 }

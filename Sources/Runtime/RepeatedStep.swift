@@ -8,43 +8,70 @@ import KalsaeTensors
 ///       let logits = step([token, position], slots: cache) { [network(token, position)] }
 ///     }
 ///
-/// Building a graph takes longer than a small network may take for one token. When the graphs of two calls in succession
-/// differ in nothing but the values of the inputs, further calls run their plan at once. The graph is built again when
-/// something assigns to a slot that it reads, or when precision, mode or backend are others.
+/// Building a graph takes longer than a small network may take for one token, and a part of each training step. When the
+/// graphs of two calls with inputs of the same shapes differ in nothing but the values of the inputs, further such calls
+/// run their plan at once. The graph is built again when something assigns to a slot that it reads, when precision,
+/// recomputation or backend are others, and always within `Mode.training`, whose random numbers go on from call to call.
 public struct RepeatedStep {
-  private var last: Replay?
-  private var isProven = false
-  private var context: Context?
+  private var known = RecentlyUsed<Setting, Known>(limit: 16)
+  /// How many graphs were built so far.
+  package private(set) var graphCount = 0
 
   public init() {}
 
   /// Evaluates what `graph` builds and commits `slots`, as `evaluate` does.
   ///
   /// - Parameters:
-  ///   - inputs: tensors made from numbers, whose values change from call to call.
+  ///   - inputs: what changes from call to call: tensors made from numbers, or evaluated before.
   ///   - graph: builds the tensors; not called once it is known what they are.
   public mutating func callAsFunction(
     _ inputs: [Tensor], slots: [Slot] = [], _ graph: () -> [Tensor]
   ) -> [Tensor] {
-    let present = Context()
-    if isProven, present == context, let known = last?(inputs, slots: slots) { return known }
-    let tensors = graph()
-    guard !GradientTrace.isActive else {
+    guard Mode.random == nil, !GradientTrace.isActive else {
+      graphCount += 1
+      let tensors = graph()
       evaluate(tensors, slots: slots)
       return tensors
     }
+    for (place, input) in inputs.enumerated() {
+      require(input.number != nil, "RepeatedStep: input \(place) is still to be computed: evaluate it first")
+    }
+    let setting = Setting(specs: inputs.map(\.spec)), before = known.value(for: setting)
+    if let before, before.isProven, let results = before.replay(inputs, slots: slots) { return results }
+    graphCount += 1
+    let tensors = graph()
     let fresh = Evaluator.shared.evaluateToRepeat(
       tensors, slots: slots, inputs: inputs, backend: Backends.current)
-    isProven = if let fresh, let last { present == context && fresh.repeats(last) } else { false }
-    (last, context) = (fresh, present)
+    if let fresh {
+      known.insert(Known(replay: fresh, isProven: before.map { fresh.repeats($0.replay) } ?? false), for: setting)
+    } else {
+      known.remove(setting)
+    }
     return tensors
   }
 
+  private struct Known {
+    let replay: Replay
+    let isProven: Bool
+  }
+
   /// What decides about a graph besides the code that builds it.
-  private struct Context: Equatable {
+  private struct Setting: Hashable {
+    let specs: [Spec]
     let backend = Backends.current.name
     let precision = Autocast.precision
-    let random = Mode.random.map(ObjectIdentifier.init)
+    let recomputes = Recomputation.isOn
+  }
+}
+
+extension Tensor {
+  /// What an input is bound to: nil for a tensor that is still to be computed, or was computed together with others.
+  fileprivate var number: Node.LeafValue? {
+    if node.specs.count == 1, let storage = node.storage { return .buffer(storage[0]) }
+    return switch node.leaf {
+    case .buffer, .scalar: node.leaf
+    case .none, .slot: nil
+    }
   }
 }
 
@@ -53,21 +80,20 @@ struct Replay: Sendable {
   private let plan: Plan
   private let words: [UInt32]
   private let bindings: [Recording.Binding]
-  /// The binding of each input, nil when nothing reads it, and what it is.
-  private let places: [Int?], specs: [Spec]
+  /// The binding of each input, nil when nothing reads it.
+  private let places: [Int?]
   /// For each output the slot that it replaces.
   private let outputs: [Slot?]
   private let slots: [Slot]
 
-  init(_ plan: Plan, _ recording: Recording, inputs: [Tensor], outputs: [Slot?], slots: [Slot]) {
+  init(_ plan: Plan, _ recording: Recording, outputs: [Slot?], slots: [Slot]) {
     (self.plan, words, bindings) = (plan, recording.words, recording.bindings)
-    (places, specs) = (recording.inputBindings, inputs.map(\.spec))
-    (self.outputs, self.slots) = (outputs, slots)
+    (places, self.outputs, self.slots) = (recording.inputBindings, outputs, slots)
   }
 
   /// Whether nothing but the values of the inputs tells this evaluation from an earlier one.
   func repeats(_ other: Replay) -> Bool {
-    guard plan === other.plan, words == other.words, places == other.places, specs == other.specs,
+    guard plan === other.plan, words == other.words, places == other.places,
       slots.elementsEqual(other.slots, by: ===), outputs.elementsEqual(other.outputs, by: ===)
     else { return false }
     let free = Set(places.compactMap(\.self))
@@ -82,15 +108,13 @@ struct Replay: Sendable {
     }
   }
 
-  /// The tensors for other inputs; nil when the graph would be another one by now.
+  /// The tensors for other inputs of the same specs; nil when the graph would be another one by now.
   func callAsFunction(_ values: [Tensor], slots: [Slot]) -> [Tensor]? {
-    guard specs.elementsEqual(values, by: { $0 == $1.spec }), slots.elementsEqual(self.slots, by: ===) else {
-      return nil
-    }
+    guard slots.elementsEqual(self.slots, by: ===) else { return nil }
     var arguments = bindings
     for (value, place) in zip(values, places) {
       guard let place else { continue }
-      switch (bindings[place], value.node.leaf) {
+      switch (bindings[place], value.number) {
       case (.buffer, .buffer(let buffer)): arguments[place] = .buffer(buffer)
       case (.scalar, .scalar(let number)): arguments[place] = .scalar(number, value.dtype)
       default: return nil

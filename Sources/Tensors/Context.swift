@@ -57,21 +57,28 @@ public enum Recomputation {
 
 /// The key of a counter-based random generator: equal keys give equal numbers, on every machine.
 public struct RandomKey: Sendable, Hashable {
-  public var seed: UInt64
+  public let seed: UInt64
   /// Distinguishes the steps, or the uses, of one seed.
-  public var step: UInt64
+  public let step: UInt64
+  /// The key as graph input, int32 (2): one Philox block of (step; seed), so that no two steps share numbers.
+  ///
+  /// The same tensor whenever it is asked for: all that one key decides in a graph is one input of it.
+  public let tensor: Tensor
 
   public init(seed: UInt64, step: UInt64 = 0) {
     self.seed = seed
     self.step = step
-  }
-
-  /// The key as graph input, int32 (2): one Philox block of (step; seed), so that no two steps share numbers.
-  public var tensor: Tensor {
     let block = Philox.block(
       counter: (UInt32(truncatingIfNeeded: step), UInt32(truncatingIfNeeded: step >> 32), 0, 0),
       key: (UInt32(truncatingIfNeeded: seed), UInt32(truncatingIfNeeded: seed >> 32)))
-    return Tensor([Int32(bitPattern: block.0), Int32(bitPattern: block.1)])
+    tensor = Tensor([Int32(bitPattern: block.0), Int32(bitPattern: block.1)])
+  }
+
+  public static func == (a: RandomKey, b: RandomKey) -> Bool { a.seed == b.seed && a.step == b.step }
+
+  public func hash(into hasher: inout Hasher) {
+    hasher.combine(seed)
+    hasher.combine(step)
   }
 }
 

@@ -63,17 +63,18 @@ public struct DDPMTask: TrainingTask {
 
   public func count(_ batch: Batch) -> Int { configuration.batchSize }
 
-  public func loss(
-    of model: UNet2DModel, on batch: Batch, key: RandomKey, observe: @escaping (String, Tensor) -> Void
-  ) -> Tensor {
-    objective(pictures(batch), key: key) { x, times in model(x, times, classLabels: nil, observe: observe) }
+  /// The pictures' bytes, (N, H, W, C).
+  public func inputs(_ batch: Batch) -> [Tensor] {
+    let size = dataset.size
+    return [Tensor(batch.pixels, [configuration.batchSize, size, size, dataset.channels])]
   }
 
-  /// Bytes (N, H, W, C) as numbers in [-1, 1].
-  private func pictures(_ batch: Batch) -> Tensor {
-    let size = dataset.size
-    let bytes = Tensor(batch.pixels, [configuration.batchSize, size, size, dataset.channels])
-    return bytes.cast(to: .float32) * (2.0 / 255) - 1
+  public func loss(
+    of model: UNet2DModel, on inputs: [Tensor], key: RandomKey, observe: @escaping (String, Tensor) -> Void
+  ) -> Tensor {
+    // Numbers in [-1, 1].
+    let pictures = inputs[0].cast(to: .float32) * (2.0 / 255) - 1
+    return objective(pictures, key: key) { x, times in model(x, times, classLabels: nil, observe: observe) }
   }
 
   /// Draws a few pictures into the log; none when training should stop meanwhile.

@@ -77,12 +77,20 @@ public struct ImageClassifierTask: TrainingTask {
 
   public func count(_ batch: Batch) -> Int { configuration.batchSize }
 
+  /// The network's numbers, (N, H, W, C), and classes, (N).
+  public func inputs(_ batch: Batch) -> [Tensor] {
+    let pixels = processor(batch.pixels, channels: training.channels)
+    evaluate(pixels)
+    return [pixels, Tensor(batch.labels!)]
+  }
+
   public func loss(
-    of model: ImageClassifier, on batch: Batch, key: RandomKey, observe: @escaping (String, Tensor) -> Void
+    of model: ImageClassifier, on inputs: [Tensor], key: RandomKey,
+    observe: @escaping (String, Tensor) -> Void
   ) -> Tensor {
-    let logits = model(processor(batch.pixels, channels: training.channels), observe: observe)
-    return crossEntropy(
-      logits.cast(to: .float32), Tensor(batch.labels!), labelSmoothing: configuration.labelSmoothing)
+    crossEntropy(
+      model(inputs[0], observe: observe).cast(to: .float32), inputs[1],
+      labelSmoothing: configuration.labelSmoothing)
   }
 
   public func inspect(

@@ -77,18 +77,21 @@ public struct LanguageModelTask: TrainingTask {
 
   public func count(_ batch: LanguageModelBatch) -> Int { batch.inputs.count }
 
+  /// Tokens and those that follow them, (B, T) each.
+  public func inputs(_ batch: LanguageModelBatch) -> [Tensor] { [batch.inputTensor, batch.labelTensor] }
+
   public func loss(
-    of model: GPT2LMHeadModel, on batch: LanguageModelBatch, key: RandomKey,
+    of model: GPT2LMHeadModel, on inputs: [Tensor], key: RandomKey,
     observe: @escaping (String, Tensor) -> Void
-  ) -> Tensor { losses(model, batch, observe).mean() }
+  ) -> Tensor { losses(model, inputs, observe).mean() }
 
   /// The cross-entropy of each next token, (B, T).
   private func losses(
-    _ model: GPT2LMHeadModel, _ batch: LanguageModelBatch, _ observe: @escaping (String, Tensor) -> Void
+    _ model: GPT2LMHeadModel, _ inputs: [Tensor], _ observe: @escaping (String, Tensor) -> Void
   ) -> Tensor {
-    let x = model.transformer(batch.inputTensor) { observe("transformer." + $0, $1) }
+    let x = model.transformer(inputs[0]) { observe("transformer." + $0, $1) }
     return linearCrossEntropies(
-      x, weight: model.lm_head.weight.value, labels: batch.labelTensor, ignoredLabel: Int(ignoredTokenLabel))
+      x, weight: model.lm_head.weight.value, labels: inputs[1], ignoredLabel: Int(ignoredTokenLabel))
   }
 
   /// The tokenizer, so that the run can be used without the files it came from.
@@ -116,7 +119,7 @@ public struct LanguageModelTask: TrainingTask {
     for batch in try windows.batches() {
       if shouldStop() { return nil }
       let total = Mode.evaluation {
-        Autocast.with(configuration.precision.autocast) { losses(model, batch) { _, _ in }.sum() }
+        Autocast.with(configuration.precision.autocast) { losses(model, inputs(batch)) { _, _ in }.sum() }
       }
       sum += total.item()
       count += batch.labels.count { $0 != ignoredTokenLabel }

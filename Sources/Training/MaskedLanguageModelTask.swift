@@ -110,25 +110,33 @@ public struct MaskedLanguageModelTask: TrainingTask {
 
   public func count(_ batch: SequenceBatch) -> Int { batch.mask.count { $0 } }
 
-  public func loss(
-    of model: BertPreTrainingModel, on batch: SequenceBatch, key: RandomKey,
-    observe: @escaping (String, Tensor) -> Void
-  ) -> Tensor {
-    let (output, labels) = predict(model, batch, observe)
-    let words = model.wordLoss(output.features, labels, ignored: Int(ignoredTokenLabel))
-    guard let relationship = output.relationship, let classes = batch.labelTensor else { return words }
-    return words + crossEntropy(relationship.cast(to: .float32), classes)
+  /// Tokens and where there are any, (B, T); places and originals of the hidden ones; with pairs of texts also which of
+  /// the two a token belongs to, (B, T), and which pairs are real, (B).
+  public func inputs(_ batch: SequenceBatch) -> [Tensor] {
+    // Batches of one shape have as many places.
+    let hidden = batch.maskedPlaces(count: batch.rows * masking.mostHidden(of: batch.length))
+    let words = [batch.tokenTensor, batch.maskTensor, Tensor(hidden.places), Tensor(hidden.labels)]
+    guard configuration.nextSentence, let classes = batch.labelTensor else { return words }
+    return words + [batch.segmentTensor, classes]
   }
 
-  /// What the model says of a batch's hidden tokens, and what they were. Of these, batches of one shape have as many.
+  public func loss(
+    of model: BertPreTrainingModel, on inputs: [Tensor], key: RandomKey,
+    observe: @escaping (String, Tensor) -> Void
+  ) -> Tensor {
+    let output = predict(model, inputs, observe)
+    let words = model.wordLoss(output.features, inputs[3], ignored: Int(ignoredTokenLabel))
+    guard let relationship = output.relationship, inputs.count > 5 else { return words }
+    return words + crossEntropy(relationship.cast(to: .float32), inputs[5])
+  }
+
+  /// What the model says of a batch's hidden tokens.
   private func predict(
-    _ model: BertPreTrainingModel, _ batch: SequenceBatch, _ observe: @escaping (String, Tensor) -> Void
-  ) -> (output: BertPreTrainingModel.Output, labels: Tensor) {
-    let hidden = batch.maskedPlaces(count: batch.rows * masking.mostHidden(of: batch.length))
-    let output = model(
-      batch.tokenTensor, at: Tensor(hidden.places), attentionMask: batch.maskTensor,
-      segments: configuration.nextSentence ? batch.segmentTensor : nil, observe: observe)
-    return (output, Tensor(hidden.labels))
+    _ model: BertPreTrainingModel, _ inputs: [Tensor], _ observe: @escaping (String, Tensor) -> Void
+  ) -> BertPreTrainingModel.Output {
+    model(
+      inputs[0], at: inputs[2], attentionMask: inputs[1], segments: inputs.count > 4 ? inputs[4] : nil,
+      observe: observe)
   }
 
   /// The tokenizer, so that the run can be used without the files it came from.
@@ -152,7 +160,7 @@ public struct MaskedLanguageModelTask: TrainingTask {
     for batch in try batches(of: validation, isShuffled: false).batches() {
       if shouldStop() { return nil }
       let sums: [Tensor] = Mode.evaluation {
-        Autocast.with(configuration.precision.autocast) { self.sums(model, batch) }
+        Autocast.with(configuration.precision.autocast) { self.sums(model, self.inputs(batch)) }
       }
       evaluate(sums)
       let count = batch.maskedLabels!.count { $0 != ignoredTokenLabel }
@@ -173,8 +181,8 @@ public struct MaskedLanguageModelTask: TrainingTask {
   }
 
   /// Of a batch: the mean loss of its hidden tokens, how many are told right, and how many pairs.
-  private func sums(_ model: BertPreTrainingModel, _ batch: SequenceBatch) -> [Tensor] {
-    let (output, labels) = predict(model, batch) { _, _ in }
+  private func sums(_ model: BertPreTrainingModel, _ inputs: [Tensor]) -> [Tensor] {
+    let output = predict(model, inputs) { _, _ in }, labels = inputs[3]
     let logits = model.wordLogits(output.features)
     func countRight(_ logits: Tensor, _ labels: Tensor) -> Tensor {
       (logits.argMax() .== labels).cast(to: .float32).sum()
@@ -182,8 +190,8 @@ public struct MaskedLanguageModelTask: TrainingTask {
     var sums = [
       maskedTokenLoss(logits, labels, ignored: Int(ignoredTokenLabel)), countRight(logits, labels),
     ]
-    if let relationship = output.relationship, let classes = batch.labelTensor {
-      sums.append(countRight(relationship, classes))
+    if let relationship = output.relationship, inputs.count > 5 {
+      sums.append(countRight(relationship, inputs[5]))
     }
     return sums
   }

@@ -79,12 +79,17 @@ public struct TextClassifierTask: TrainingTask {
 
   public func count(_ batch: SequenceBatch) -> Int { batch.rows }
 
+  /// Tokens and where there are any, (B, T), and classes, (B).
+  public func inputs(_ batch: SequenceBatch) -> [Tensor] {
+    [batch.tokenTensor, batch.maskTensor, batch.labelTensor!]
+  }
+
   public func loss(
-    of model: BertForSequenceClassification, on batch: SequenceBatch, key: RandomKey,
+    of model: BertForSequenceClassification, on inputs: [Tensor], key: RandomKey,
     observe: @escaping (String, Tensor) -> Void
   ) -> Tensor {
-    crossEntropy(
-      model.logits(batch, observe: observe), batch.labelTensor!, labelSmoothing: configuration.labelSmoothing)
+    let logits = model(inputs[0], attentionMask: inputs[1], observe: observe).cast(to: .float32)
+    return crossEntropy(logits, inputs[2], labelSmoothing: configuration.labelSmoothing)
   }
 
   /// The tokenizer, so that the run can be used without the files it came from.
@@ -131,8 +136,8 @@ struct TextReader: Sendable {
 
 extension BertForSequenceClassification {
   /// (rows, classes), in float32.
-  func logits(_ batch: SequenceBatch, observe: (String, Tensor) -> Void = { _, _ in }) -> Tensor {
-    self(batch.tokenTensor, attentionMask: batch.maskTensor, observe: observe).cast(to: .float32)
+  func logits(_ batch: SequenceBatch) -> Tensor {
+    self(batch.tokenTensor, attentionMask: batch.maskTensor).cast(to: .float32)
   }
 
   /// How well it does on labelled texts; nil when it should stop meanwhile.

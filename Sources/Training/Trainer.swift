@@ -16,6 +16,9 @@ public final class Trainer<Task: TrainingTask> {
   package var timing: ((Plan, [Double]) -> Bool)?
 
   private var state: TrainingState<Task.Model>
+  private var repeated = RepeatedStep()
+  /// The steps so far whose graph was built.
+  package var graphCount: Int { repeated.graphCount }
   private let threads: Int
   private let isResuming: Bool
 
@@ -106,32 +109,37 @@ public final class Trainer<Task: TrainingTask> {
   /// One step: value and gradient, clip, update, evaluate. Returns loss and gradient norm.
   private func advance(_ batch: Task.Batch) throws -> (loss: Double, norm: Double) {
     let key = RandomKey(seed: configuration.seed, step: UInt64(state.step))
-    let (loss, gradients) = valueAndGradient(batch, key) { _, _ in }
-    let clipped = gradients.clipped(toNorm: configuration.gradientClip)
-    state.optimizer.update(clipped, learningRate: task.learningRate(state.step))
-    state.average.update(if: clipped.isFinite)
-    let results = [loss, clipped.norm]
+    let rate = Tensor(task.learningRate(state.step)), inputs = task.inputs(batch)
+    func graph() -> [Tensor] {
+      let (loss, gradients) = valueAndGradient(inputs, key) { _, _ in }
+      let clipped = gradients.clipped(toNorm: configuration.gradientClip)
+      state.optimizer.update(clipped, learningRate: rate)
+      state.average.update(if: clipped.isFinite)
+      return [loss, clipped.norm]
+    }
+    let results: [Tensor]
     if let timing {
+      results = graph()
       let (plan, seconds) = Evaluator.shared.timings(
         of: results, slots: state.slots, backend: Backends.current)
       if !timing(plan, seconds) { self.timing = nil }
     } else {
-      evaluate(results, slots: state.slots)
+      results = repeated([key.tensor, rate] + inputs, slots: state.slots, graph)
     }
-    let (value, norm) = (loss.item(), clipped.norm.item())
-    guard value.isFinite, norm.isFinite else { throw diagnose(batch, key) }
+    let (loss, norm) = (results[0].item(), results[1].item())
+    guard loss.isFinite, norm.isFinite else { throw diagnose(inputs, key) }
     state.step += 1
-    return (value, norm)
+    return (loss, norm)
   }
 
   private func valueAndGradient(
-    _ batch: Task.Batch, _ key: RandomKey, observe: @escaping (String, Tensor) -> Void
+    _ inputs: [Tensor], _ key: RandomKey, observe: @escaping (String, Tensor) -> Void
   ) -> (Tensor, Gradients) {
     KalsaeNeural.valueAndGradient(state.contents) {
       Mode.training(key) {
         Autocast.with(configuration.precision.autocast) {
           Recomputation.with(configuration.recompute) {
-            task.loss(of: state.model, on: batch, key: key, observe: observe)
+            task.loss(of: state.model, on: inputs, key: key, observe: observe)
           }
         }
       }
@@ -139,9 +147,9 @@ public final class Trainer<Task: TrainingTask> {
   }
 
   /// Runs the failed step again block by block: the weights are those before it, since the update did not happen.
-  private func diagnose(_ batch: Task.Batch, _ key: RandomKey) -> RunError {
+  private func diagnose(_ inputs: [Tensor], _ key: RandomKey) -> RunError {
     var seen = state.contents.parameters.map { (name: $0.path, tensor: $0.parameter.value) }
-    let (_, gradients) = valueAndGradient(batch, key) { seen.append(($0, $1)) }
+    let (_, gradients) = valueAndGradient(inputs, key) { seen.append(($0, $1)) }
     for (parameter, gradient) in zip(state.contents.parameters, gradients.tensors).reversed() {
       seen.append(("the gradient of " + parameter.path, gradient))
     }

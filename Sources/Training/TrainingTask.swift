@@ -35,9 +35,14 @@ public protocol TrainingTask {
   /// How much of `unit` a batch holds.
   func count(_ batch: Batch) -> Int
 
-  /// The scalar loss; `observe` sees what blocks compute, under their names.
+  /// All that the loss takes from a batch, as tensors made from its numbers.
+  func inputs(_ batch: Batch) -> [Tensor]
+
+  /// The scalar loss on the inputs of a batch; `observe` sees what blocks compute, under their names.
+  ///
+  /// Nothing else decides about its graph, which is not built anew in every step (see `RepeatedStep`).
   func loss(
-    of model: Model, on batch: Batch, key: RandomKey, observe: @escaping (String, Tensor) -> Void
+    of model: Model, on inputs: [Tensor], key: RandomKey, observe: @escaping (String, Tensor) -> Void
   ) -> Tensor
 
   /// Files that a new run needs beside its configuration: a tokenizer, say.

@@ -129,22 +129,26 @@ public struct TranslationTask: TrainingTask {
 
   public func count(_ batch: TranslationBatch) -> Int { batch.labels.count { $0 != ignoredTokenLabel } }
 
+  /// Source tokens and where there are any, (B, S); what the decoder reads and what it shall say, (B, T).
+  public func inputs(_ batch: TranslationBatch) -> [Tensor] {
+    [batch.sourceTensor, batch.sourceMaskTensor, batch.targetInputTensor, batch.labelTensor]
+  }
+
   public func loss(
-    of model: TransformerForTranslation, on batch: TranslationBatch, key: RandomKey,
+    of model: TransformerForTranslation, on inputs: [Tensor], key: RandomKey,
     observe: @escaping (String, Tensor) -> Void
   ) -> Tensor {
     linearCrossEntropy(
-      hidden(model, batch, observe), weight: model.generator.weight.value, labels: batch.labelTensor,
+      hidden(model, inputs, observe), weight: model.generator.weight.value, labels: inputs[3],
       labelSmoothing: configuration.labelSmoothing, ignoredLabel: Int(ignoredTokenLabel))
   }
 
   private func hidden(
-    _ model: TransformerForTranslation, _ batch: TranslationBatch,
-    _ observe: @escaping (String, Tensor) -> Void
+    _ model: TransformerForTranslation, _ inputs: [Tensor], _ observe: @escaping (String, Tensor) -> Void
   ) -> Tensor {
-    let source = model.encode(batch.sourceTensor, mask: batch.sourceMaskTensor, observe: observe)
+    let source = model.encode(inputs[0], mask: inputs[1], observe: observe)
     // Padding stands behind the words, where causal attention does not look.
-    return model.hidden(batch.targetInputTensor, source, observe: observe)
+    return model.hidden(inputs[2], source, observe: observe)
   }
 
   /// The tokenizer, so that the run can be used without the files it came from.
@@ -162,8 +166,9 @@ public struct TranslationTask: TrainingTask {
       if shouldStop() { return [] }
       let total = Mode.evaluation {
         Autocast.with(configuration.precision.autocast) {
-          linearCrossEntropies(
-            hidden(model, batch) { _, _ in }, weight: weight, labels: batch.labelTensor,
+          let inputs = self.inputs(batch)
+          return linearCrossEntropies(
+            hidden(model, inputs) { _, _ in }, weight: weight, labels: inputs[3],
             ignoredLabel: Int(ignoredTokenLabel)
           ).sum()
         }

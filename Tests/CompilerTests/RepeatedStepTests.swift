@@ -113,10 +113,77 @@ import Testing
       for _ in 0..<3 { #expect(step(value)[0] == value + 4) }
       // bfloat16 has eight bits.
       Autocast.with(.bfloat16) { for _ in 0..<3 { #expect(step(value)[0] == 5) } }
+      // What was known in float32 still holds.
       for _ in 0..<3 { #expect(step(value)[0] == value + 4) }
+      #expect(graphs == 4)
+      Recomputation.with(true) { for _ in 0..<3 { #expect(step(value)[0] == value + 4) } }
       #expect(graphs == 6)
       Backends.with(CPUBackend(threads: 1)) { #expect(step(value)[0] == value + 4) }
       #expect(graphs == 7)
+    }
+  }
+
+  /// As batches of sentences have: each shape is known by itself.
+  @Test func shapesTakeTurns() {
+    var repeated = RepeatedStep(), graphs = 0
+    Backends.with(backend) {
+      for index in 0..<12 {
+        let x = Tensor([Float](repeating: Float(index), count: index % 3 + 1))
+        let sum = repeated([x]) {
+          graphs += 1
+          return [x.sum()]
+        }[0]
+        #expect(sum.item() == Double(index * (index % 3 + 1)))
+        #expect(graphs == min(index + 1, 6))
+      }
+    }
+  }
+
+  /// As in sampling: each step takes what the last one left.
+  @Test func whatWasComputedIsAnInput() {
+    var repeated = RepeatedStep(), graphs = 0
+    Backends.with(backend) {
+      var x = Tensor([1, 2] as [Float])
+      for _ in 0..<5 {
+        let y = repeated([x]) {
+          graphs += 1
+          return [x * 2]
+        }[0]
+        x = y + 1
+        evaluate(x)
+      }
+      #expect(x.floats() == [63, 95])
+      #expect(graphs == 2)
+    }
+  }
+
+  /// One tensor in two places says nothing about two.
+  @Test func equalInputsAreNotMistakenForOne() {
+    var repeated = RepeatedStep()
+    Backends.with(backend) {
+      for index in 0..<5 {
+        let x = Tensor([Float(index)]), y = index < 3 ? x : Tensor([10 as Float])
+        let sum = repeated([x, y]) { [x + y] }[0]
+        #expect(sum.floats() == [Float(index) + (index < 3 ? Float(index) : 10)])
+      }
+    }
+  }
+
+  /// Random numbers go on from call to call there.
+  @Test func nothingIsRepeatedWithinTraining() {
+    var repeated = RepeatedStep(), graphs = 0
+    let x = Tensor([Float](repeating: 1, count: 256))
+    Backends.with(backend) {
+      let draws = Mode.training(RandomKey(seed: 1)) {
+        (0..<4).map { _ in
+          repeated([x]) {
+            graphs += 1
+            return [dropout(x, probability: 0.5)]
+          }[0].floats()
+        }
+      }
+      #expect(Set(draws).count == 4)
+      #expect(graphs == 4)
     }
   }
 

@@ -77,6 +77,40 @@ private struct Run {
     #expect(weights() == weights())
   }
 
+  /// A step whose graph is not built anew gives the same numbers, its random ones included.
+  @Test func repeatedStepsTrainAsBuiltOnesDo() {
+    func train(_ step: (Run, Int) -> [Tensor]) -> [[Float]] {
+      let run = Run()
+      let results = (0..<6).map { step(run, $0).map { Float($0.item()) } }
+      return results + run.slots.map { $0.value.floats() }
+    }
+    func graph(_ run: Run, _ key: RandomKey, _ rate: Tensor) -> [Tensor] {
+      let (loss, gradients) = valueAndGradient(run.optimizer.contents) {
+        Mode.training(key) { crossEntropy(run.net(run.x), run.labels) }
+      }
+      let clipped = gradients.clipped(toNorm: 1)
+      run.optimizer.update(clipped, learningRate: rate)
+      run.average.update(if: clipped.isFinite)
+      return [loss, clipped.norm]
+    }
+    func inputs(_ step: Int) -> (key: RandomKey, rate: Tensor) {
+      (RandomKey(seed: 2, step: UInt64(step)), Tensor(LearningRate(peak: 0.05, warmup: 5)(step)))
+    }
+    var repeated = RepeatedStep()
+    let once = train { run, step in
+      let (key, rate) = inputs(step)
+      return repeated([key.tensor, rate], slots: run.slots) { graph(run, key, rate) }
+    }
+    #expect(repeated.graphCount == 2)
+    let each = train { run, step in
+      let (key, rate) = inputs(step)
+      let results = graph(run, key, rate)
+      evaluate(results, slots: run.slots)
+      return results
+    }
+    #expect(once == each)
+  }
+
   /// What is not committed is not trained: the gradient of a module follows its present values.
   @Test func gradientsComeInTheOrderOfTheParameters() {
     let layer = Linear(2, 1)

@@ -90,9 +90,11 @@ import Testing
     try writePictures()
     try Backends.with(.cpu(threads: 1)) {
       var measured: [[String: Double]] = []
-      _ = try picturesTrainer(configuration(.vit, steps: 60)).train(progress: {
+      let trainer = try picturesTrainer(configuration(.vit, steps: 60))
+      _ = try trainer.train(progress: {
         if !$0.measured.isEmpty { measured.append(Dictionary(uniqueKeysWithValues: $0.measured)) }
       })
+      #expect(trainer.graphCount == 2)
       #expect(measured.count == 3)
       #expect(measured.last?["validation_accuracy"] == 1 && measured.last?["validation_macro_f1"] == 1)
       #expect(try #require(measured.last?["validation_loss"]) < 0.3)
@@ -115,9 +117,11 @@ import Testing
     try writeTokenizer()
     try Backends.with(.cpu(threads: 1)) {
       var accuracy = 0.0
-      _ = try textsTrainer(configuration(.bert, steps: 80)).train(progress: {
+      let trainer = try textsTrainer(configuration(.bert, steps: 80))
+      _ = try trainer.train(progress: {
         for value in $0.measured where value.name == "validation_accuracy" { accuracy = value.value }
       })
+      #expect(trainer.graphCount < 10)
       #expect(accuracy == 1)
       let classifier = try Classifier(runOrModel: place("run"))
       #expect(classifier.classNames == ["blame", "praise"] && !classifier.readsPictures)

@@ -60,8 +60,11 @@ import Testing
       var configuration = configuration(steps: 60)
       configuration.learningRate = 2e-3
       configuration.warmup = 5
-      _ = try trainer(configuration).train(progress: { losses.append($0.loss) })
+      let trainer = try trainer(configuration)
+      _ = try trainer.train(progress: { losses.append($0.loss) })
       #expect(losses.count == 60)
+      // The graph of a step is the same each time.
+      #expect(trainer.graphCount == 2)
       let (first, last) = (losses.prefix(10).reduce(0, +), losses.suffix(10).reduce(0, +))
       #expect(last < 0.8 * first, "\(first / 10) at first, \(last / 10) at last")
     }

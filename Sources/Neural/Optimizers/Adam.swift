@@ -19,7 +19,7 @@ public struct Adam: Optimizer {
 
   public var state: [(path: String, slot: Slot)] { core.state(contents) }
 
-  public func update(_ gradients: Gradients, learningRate: Double) {
+  public func update(_ gradients: Gradients, learningRate: Tensor) {
     checkUpdate(gradients, of: contents, by: "Adam")
     core.update(contents, gradients, learningRate, beta1, beta2, epsilon, weightDecay)
   }
@@ -47,7 +47,7 @@ public struct AdamW: Optimizer {
 
   public var state: [(path: String, slot: Slot)] { core.state(contents) }
 
-  public func update(_ gradients: Gradients, learningRate: Double) {
+  public func update(_ gradients: Gradients, learningRate: Tensor) {
     checkUpdate(gradients, of: contents, by: "AdamW")
     core.update(contents, gradients, learningRate, beta1, beta2, epsilon, weightDecay)
   }
@@ -79,7 +79,7 @@ private struct AdamCore: Sendable {
   }
 
   func update(
-    _ contents: ModuleContents, _ gradients: Gradients, _ rate: Double, _ beta1: Double, _ beta2: Double,
+    _ contents: ModuleContents, _ gradients: Gradients, _ rate: Tensor, _ beta1: Double, _ beta2: Double,
     _ epsilon: Double, _ decay: Double
   ) {
     let isFinite = gradients.isFinite
@@ -89,7 +89,7 @@ private struct AdamCore: Sendable {
     let (first, second) = (correction(beta1), correction(beta2))
     for (places, decay) in [(decaying, decay), (others, 0)] where !places.isEmpty {
       let scalars = [
-        Tensor(rate), Tensor(beta1), Tensor(beta2), Tensor(epsilon), Tensor(decay), first, second,
+        rate, Tensor(beta1), Tensor(beta2), Tensor(epsilon), Tensor(decay), first, second,
         gradients.scale, isFinite,
       ]
       let lists = [contents.parameters.map(\.parameter.slot), m.slots, v.slots].map { slots in

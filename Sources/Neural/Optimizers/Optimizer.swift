@@ -11,11 +11,16 @@ public protocol Optimizer: Sendable {
   /// What the optimizer remembers from step to step, by a name that is fit for a checkpoint ("m.conv_in.weight").
   var state: [(path: String, slot: Slot)] { get }
 
-  /// Assigns to every parameter, and to the state, their values after one more step.
-  func update(_ gradients: Gradients, learningRate: Double)
+  /// Assigns to every parameter, and to the state, their values after one more step; the rate is a float32 scalar.
+  func update(_ gradients: Gradients, learningRate: Tensor)
 }
 
 extension Optimizer {
+  /// Assigns to every parameter, and to the state, their values after one more step.
+  public func update(_ gradients: Gradients, learningRate: Double) {
+    update(gradients, learningRate: Tensor(learningRate))
+  }
+
   /// All that an update assigns, and the states of the module, for `evaluate(slots:)`.
   public var slots: [Slot] { contents.slots + state.map(\.slot) }
 }

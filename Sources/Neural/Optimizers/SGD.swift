@@ -21,11 +21,11 @@ public struct SGD: Optimizer {
 
   public var state: [(path: String, slot: Slot)] { velocity.named(contents) }
 
-  public func update(_ gradients: Gradients, learningRate: Double) {
+  public func update(_ gradients: Gradients, learningRate: Tensor) {
     checkUpdate(gradients, of: contents, by: "SGD")
     let p = contents.parameters.map(\.parameter.slot)
     let scalars = [
-      Tensor(learningRate), Tensor(momentum), Tensor(weightDecay), gradients.scale, gradients.isFinite,
+      learningRate, Tensor(momentum), Tensor(weightDecay), gradients.scale, gradients.isFinite,
     ]
     let op = SGDUpdate(count: p.count, isNesterov: isNesterov)
     let result = apply(op, scalars + p.map(\.value) + gradients.tensors + velocity.values)

@@ -8,8 +8,9 @@ import KalsaeTensors
 struct WorkloadCosts {
   let title: String
   let plan: Plan
-  /// How often a step that is not the first asks for memory on the thread that builds its graph and evaluates it.
-  let mallocsBuilding: Int, mallocsEvaluating: Int
+  /// How often a step that is not the first asks for memory on the thread that builds its graph and evaluates it, and one
+  /// whose graph is known.
+  let mallocsBuilding: Int, mallocsEvaluating: Int, mallocsRepeating: Int
 
   static let threads = 2
   /// What the stored numbers hold for: scratch memory and packed weights are oneDNN's choice for the processor.
@@ -19,7 +20,7 @@ struct WorkloadCosts {
   init(_ workload: Workload, _ precision: DType, recomputes: Bool = false) {
     let backend = WrappedBackend.planning(threads: Self.threads)
     // On the thread that evaluates, so that all of a step is counted there.
-    let (plan, building, evaluating) = EvaluationThread.shared.run {
+    let (plan, building, evaluating, repeating) = EvaluationThread.shared.run {
       Backends.with(backend) {
         Autocast.with(precision == .bfloat16 ? precision : nil) {
           let prepared = PreparedWorkload(workload, precision: precision, batch: workload.batchSize ?? 1)
@@ -35,14 +36,24 @@ struct WorkloadCosts {
           let built = malloc_count()
           evaluate(tensors, slots: slots)
           let end = malloc_count()
-          let (next, nextSlots) = step(3)
+          var repeated = RepeatedStep(), before = 0
+          Recomputation.with(recomputes) {
+            for index in 3..<6 {
+              let next = prepared.evaluation(index)
+              before = malloc_count()
+              _ = repeated(next.inputs, slots: next.slots, next.graph)
+            }
+          }
+          let known = malloc_count()
+          let (next, nextSlots) = step(6)
           let plan = Evaluator.shared.plan(for: next, slots: nextSlots, backend: backend)
-          return (plan, built - start, end - built)
+          return (plan, built - start, end - built, known - before)
         }
       }
     }
     title = "\(precision)" + (recomputes ? " recomputing" : "")
     (self.plan, mallocsBuilding, mallocsEvaluating) = (plan, building, evaluating)
+    mallocsRepeating = repeating
   }
 
   private var rows: [(name: String, value: Int)] {
@@ -51,6 +62,7 @@ struct WorkloadCosts {
       ("largest scratch bytes", plan.steps.map(\.kernel.scratchBytes).max() ?? 0),
       ("kept bytes", plan.keptBytes), ("bytes moved", plan.bytesMoved), ("FLOPs", Int(plan.flops)),
       ("mallocs, graph", mallocsBuilding), ("mallocs, evaluation", mallocsEvaluating),
+      ("mallocs, known graph", mallocsRepeating),
     ]
   }
 
