@@ -17,7 +17,8 @@ extension PreparedWorkload {
     return training(
       AdamW(contents), [inputs, labels], rate: 1e-4, items: (batch * 256, "tokens"), clippedTo: 1
     ) { _ in
-      linearCrossEntropies(model.transformer(inputs), weight: model.lm_head.weight.value, labels: labels).mean()
+      linearCrossEntropies(model.transformer(inputs), weight: model.lm_head.weight.value, labels: labels)
+        .mean()
     }
   }
 
@@ -72,7 +73,8 @@ extension PreparedWorkload {
       tokens(batch, 32, from: first, below: 10_000, seed: 2)
     )
     return training(
-      Adam(contents, beta2: 0.98, epsilon: 1e-9), [source, target, labels], rate: 1e-4, items: (batch, "pairs")
+      Adam(contents, beta2: 0.98, epsilon: 1e-9), [source, target, labels], rate: 1e-4,
+      items: (batch, "pairs")
     ) { _ in
       linearCrossEntropy(
         model.hidden(target, model.encode(source)), weight: model.generator.weight.value, labels: labels,

@@ -43,7 +43,8 @@ public struct RepeatedStep {
     let fresh = Evaluator.shared.evaluateToRepeat(
       tensors, slots: slots, inputs: inputs, backend: Backends.current)
     if let fresh {
-      known.insert(Known(replay: fresh, isProven: before.map { fresh.repeats($0.replay) } ?? false), for: setting)
+      known.insert(
+        Known(replay: fresh, isProven: before.map { fresh.repeats($0.replay) } ?? false), for: setting)
     } else {
       known.remove(setting)
     }

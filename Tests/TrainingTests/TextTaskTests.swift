@@ -18,7 +18,8 @@ import Testing
     c.model = model
     try Backends.with(.cpu(threads: 1)) {
       let trainer = try Trainer<LanguageModelTask>(
-        c, in: RunFolder(place("run")), resuming: false, threads: 1) { _ in }
+        c, in: RunFolder(place("run")), resuming: false, threads: 1
+      ) { _ in }
       var losses: [Double] = []
       _ = try trainer.train(progress: { losses.append($0.loss) })
       #expect(losses[0] > 2 && losses[59] < 1, "\(losses[0]) at first, \(losses[59]) at last")
@@ -42,7 +43,8 @@ import Testing
     c.model = model
     try Backends.with(.cpu(threads: 1)) {
       let trainer = try Trainer<TranslationTask>(
-        c, in: RunFolder(place("run")), resuming: false, threads: 1) { _ in }
+        c, in: RunFolder(place("run")), resuming: false, threads: 1
+      ) { _ in }
       var losses: [Double] = []
       _ = try trainer.train(progress: { losses.append($0.loss) })
       #expect(losses[0] > 3 && losses[59] < 0.5, "\(losses[0]) at first, \(losses[59]) at last")
