@@ -3,6 +3,7 @@
 #pragma once
 #include "ckernels/activation.h"
 #include "ckernels/attention.h"
+#include "ckernels/convolution.h"
 #include "ckernels/copy.h"
 #include "ckernels/elementwise.h"
 #include "ckernels/gather.h"

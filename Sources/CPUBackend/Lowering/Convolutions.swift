@@ -1,3 +1,4 @@
+import CKernels
 import COneDNN
 import KalsaeCompiler
 import KalsaeRuntime
@@ -103,6 +104,11 @@ extension ConvolutionWeightGradient: CPUOp {
     if x.shape.count == 0 || dy.shape.count == 0 {
       return Kernel("zeros") { p in fillZeros(p[2], dw.spec.byteCount) }
     }
+    if let pairs = pairs(x, dy, dw) {
+      return Kernel("pairs of images", scratchBytes: Int(kk_convolution_scratch([pairs]))) { p in
+        kk_convolution_weight_gradient([pairs], p[0], p[1], p[2].assumingMemoryBound(to: Float.self), p[3])
+      }
+    }
     var d = conednn_conv_desc(CONEDNN_CONV_BACKWARD_WEIGHTS, geometry, map: x.shape, kernel: dw.shape)
     // The packed gradient is float32 in any case: what is rounded is only the result.
     guard let handle = ConvolutionHandle(&d, x.dtype, .float32) else {
@@ -114,6 +120,25 @@ extension ConvolutionWeightGradient: CPUOp {
       checked { conednn_conv_backward_weights(handle.handle, p[0], p[1], packed, nil, scratch, $0, $1) }
       checked { conednn_conv_unpack(handle.handle, packed, target, p[2], $0, $1) }
     }
+  }
+}
+
+extension ConvolutionWeightGradient {
+  /// The kernel that multiplies pairs of images takes 0.5 to 0.95 of oneDNN's time in bfloat16; it writes pairs first, which
+  /// pays when more than one tap reads them, and wants some channels on both sides.
+  fileprivate func pairs(_ x: Operand, _ dy: Operand, _ dw: Operand) -> kk_convolution? {
+    guard kk_convolution_has_pairs(), geometry.groups == 1,
+      [x.dtype, dy.dtype, dw.dtype] == [.bfloat16, .bfloat16, .float32],
+      x.shape[0] > 1, min(dw.shape[0], dw.shape[1]) >= 16, dw.shape[2] * dw.shape[3] > 1
+    else { return nil }
+    var c = kk_convolution()
+    (c.n, c.h, c.w, c.c) = (Int64(x.shape[0]), Int64(x.shape[1]), Int64(x.shape[2]), Int64(x.shape[3]))
+    (c.out_h, c.out_w, c.k) = (Int64(dy.shape[1]), Int64(dy.shape[2]), Int64(dy.shape[3]))
+    (c.kh, c.kw) = (Int64(dw.shape[2]), Int64(dw.shape[3]))
+    (c.stride_h, c.stride_w) = (Int64(geometry.stride[0]), Int64(geometry.stride[1]))
+    (c.dilation_h, c.dilation_w) = (Int64(geometry.dilation[0]), Int64(geometry.dilation[1]))
+    (c.pad_top, c.pad_left) = (Int64(geometry.top), Int64(geometry.left))
+    return c
   }
 }
 
