@@ -132,7 +132,11 @@ public struct GPT2MLP: Module {
     (activation, dropout) = (c.activation_function, Dropout(c.resid_pdrop))
   }
 
-  func callAsFunction(_ x: Tensor) -> Tensor { dropout(c_proj(activation(c_fc(x)))) }
+  func callAsFunction(_ x: Tensor) -> Tensor {
+    let hidden = c_fc(x)
+    // The activation is cheaper to compute again than to keep.
+    return dropout(checkpointed { c_proj(activation(hidden)) })
+  }
 }
 
 /// Attention, then the position-wise network, each on a normalised copy and added: (B, T, C) -> (B, T, C).

@@ -146,7 +146,11 @@ public struct ViTMLP: Module {
     activation = c.hidden_act
   }
 
-  func callAsFunction(_ x: Tensor) -> Tensor { fc2(activation(fc1(x))) }
+  func callAsFunction(_ x: Tensor) -> Tensor {
+    let hidden = fc1(x)
+    // The activation is cheaper to compute again than to keep.
+    return checkpointed { fc2(activation(hidden)) }
+  }
 }
 
 /// Attention, then the position-wise network, each on a normalised copy and added: (N, T, C) -> (N, T, C)

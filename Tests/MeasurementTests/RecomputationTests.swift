@@ -23,7 +23,8 @@ import Testing
       }
       let plain = results(recomputing: false), again = results(recomputing: true)
       expectEqual(again.values, plain.values, within: precision == .float32 ? 5e-6 : 0.01, "\(architecture)")
-      #expect(Double(again.steps) > 1.15 * Double(plain.steps), "\(again.steps) steps, \(plain.steps)")
+      // Some models compute an activation again in any case.
+      #expect(Double(again.steps) > 1.1 * Double(plain.steps), "\(again.steps) steps, \(plain.steps)")
     }
   }
 
