@@ -77,6 +77,23 @@ KK_CLONES void kk_load_f32(float *dst, const void *src, kk_dtype type, long n, i
   kk_fail("kk_load_f32", "unknown dtype");
 }
 
+// Rows are often shorter than what the compiler would unroll.
+#define LOAD_ROWS(T, EXPRESSION)                                                                             \
+  for (long r = 0; r < rows; r++, dst += n) {                                                                \
+    const T *s = (const T *)src + r * pitch;                                                                 \
+    _Pragma("clang loop vectorize(assume_safety) interleave_count(1)") for (long i = 0; i < n; i++) {        \
+      T x = s[i];                                                                                            \
+      dst[i] = (EXPRESSION);                                                                                 \
+    }                                                                                                        \
+  }                                                                                                          \
+  return;
+
+KK_CLONES void kk_load_rows_f32(float *dst, const void *src, kk_dtype type, long rows, int64_t pitch, long n) {
+  if (type == KK_F32) { LOAD_ROWS(float, x) }
+  if (type == KK_BF16) { LOAD_ROWS(uint16_t, kk_from_bf16(x)) }
+  for (long r = 0; r < rows; r++) kk_load_f32(dst + r * n, kk_at(src, type, r * pitch), type, n, 1);
+}
+
 KK_CLONES void kk_store_f32(void *dst, kk_dtype type, int64_t stride, const float *src, long n) {
   switch (type) {
     case KK_F32: STORE(float, src[i])

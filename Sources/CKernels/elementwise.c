@@ -196,9 +196,18 @@ static void transfer(
     offset += position[d] * v->strides[d];
   }
   const int last = p->rank - 1;
+  const bool loads_rows = load && last > 0 && !p->integer && v->strides[last] == 1 && v->type < KK_IOTA;
   while (n > 0) {
     long run = kk_min(n, p->shape[last] - position[last]);
-    if (load) load_run(p, v, reg, offset, run);
+    if (loads_rows && position[last] == 0 && n >= 2 * run) {
+      const long rows = kk_min(n / run, p->shape[last - 1] - position[last - 1]);
+      kk_load_rows_f32((float *)reg, kk_at(v->data, v->type, offset), v->type, rows, v->strides[last - 1], run);
+      // All of them but the last, which the code below counts.
+      reg += (rows - 1) * run * (long)p->size;
+      n -= (rows - 1) * run;
+      offset += (rows - 1) * v->strides[last - 1];
+      position[last - 1] += rows - 1;
+    } else if (load) load_run(p, v, reg, offset, run);
     else store_run(p, v, reg, offset, run);
     reg += run * (long)p->size;
     n -= run;

@@ -97,20 +97,20 @@ static void forward_sums(const struct job *j, int64_t n, int64_t block) {
       row_of(j, n, CENTER), sum, square);
 }
 
-// Mean and deviation of each channel, merged over the channels of a group by Chan's rule for equal counts.
+// The mean of a group is that of its channels' means; its deviation has theirs, and what each mean is off.
 static void forward_coefficients(const struct job *j, int64_t n) {
   const kk_group_norm *g = j->g;
   const float *center = row_of(j, n, CENTER), *input = row_of(j, n, INPUT);
   const int64_t width = g->channels / g->groups;
-  const double pixels = (double)g->pixels;
-  for (int64_t group = 0; group < g->groups; group++) {
+  const double pixels = (double)g->pixels, share = 1 / pixels;
+  for (int64_t first = 0, group = 0; group < g->groups; group++, first += width) {
     double mean = 0, deviation = 0;
-    for (int64_t k = 0; k < width; k++) {
-      int64_t c = group * width + k;
+    for (int64_t c = first; c < first + width; c++) mean += center[c] + total(j, n, 0, c) * share + input[c];
+    mean /= (double)width;
+    for (int64_t c = first; c < first + width; c++) {
       double sum = total(j, n, 0, c), square = total(j, n, 1, c);
-      double delta = center[c] + sum / pixels + input[c] - mean;
-      mean += delta / (double)(k + 1);
-      deviation += square - sum * sum / pixels + delta * delta * pixels * (double)k / (double)(k + 1);
+      double off = center[c] + sum * share + input[c] - mean;
+      deviation += square - sum * sum * share + off * off * pixels;
     }
     // Rounding may leave a constant group just below 0; a NaN stays one.
     double variance = deviation < 0 ? 0 : deviation / (pixels * (double)width);
@@ -156,7 +156,7 @@ static void backward_sums(const struct job *j, int64_t n, int64_t block) {
 static void backward_coefficients(const struct job *j, int64_t n) {
   const kk_group_norm *g = j->g;
   const int64_t width = g->channels / g->groups;
-  const double pixels = (double)g->pixels;
+  const double pixels = (double)g->pixels, share = 1 / (pixels * (double)width);
   const float *scale = row_of(j, n, SCALE), *m = row_of(j, n, M);
   float *q = row_of(j, n, Q), *s = row_of(j, n, S);
   float *sum_dz = row_of(j, n, SUM_DZ), *sum_dz_xh = row_of(j, n, SUM_DZ_XH);
@@ -166,8 +166,8 @@ static void backward_coefficients(const struct job *j, int64_t n) {
     for (int64_t c = group * width; c < (group + 1) * width; c++) {
       double gamma = j->gamma[c] * (1.0 + scale[c]);
       double dz = total(j, n, 0, c), dz_xh = total(j, n, 1, c);
-      m1 += gamma * dz / (pixels * (double)width);
-      m2 += gamma * dz_xh / (pixels * (double)width);
+      m1 += gamma * dz * share;
+      m2 += gamma * dz_xh * share;
       sum_dz[c] = (float)dz;
       sum_dz_xh[c] = (float)dz_xh;
     }

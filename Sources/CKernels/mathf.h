@@ -209,3 +209,21 @@ KK_INLINE float kk_gelu_tanh_slope(float x) {
   float e = kk_exp_within(-u), s = 1.0f / (1.0f + e);
   return s * (x * (e * s) * (0.214064449f * square + 1.595769122f) + 1.0f);
 }
+
+// For results that are rounded to bfloat16, whose last place is 2^-8: exp(-x) within 2^-13 for |x| <= 87, and of the nearer
+// end beyond.
+KK_INLINE float kk_coarse_exp_minus(float x) {
+  KK_CONTRACT
+  float t = kk_clamp(x * -KK_LOG2_E, -126.0f, 126.0f), shifted = t + KK_ROUNDER;
+  float r = t - (shifted - KK_ROUNDER);
+  float p = ((5.517166987e-2f * r + 2.426111290e-1f) * r + 6.932609859e-1f) * r + 9.999280731e-1f;
+  return kk_bits_f32(kk_f32_bits(p) + (kk_f32_bits(shifted) << 23));
+}
+
+KK_INLINE float kk_coarse_siluf(float x) { return x / (1.0f + kk_coarse_exp_minus(x)); }
+
+KK_INLINE float kk_coarse_silu_slope(float x) {
+  KK_CONTRACT
+  float e = kk_coarse_exp_minus(x), s = 1.0f / (1.0f + e);
+  return s * (x * (e * s) + 1.0f);
+}

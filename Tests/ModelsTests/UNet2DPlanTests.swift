@@ -10,7 +10,9 @@ import Testing
       UNet2DModel(.ddpmCIFAR10), diffusion: DiffusionConfig(), batchSize: 2,
       precision: precision == .float32 ? nil : precision, threads: 2)
     let names = report.plan.steps.map(\.kernel)
-    let heavy = names.filter { name in ["oneDNN", "[rows]", "[pairs of images]"].contains { name.contains($0) } }
+    let heavy = names.filter { name in
+      ["oneDNN", "[rows]", "[pairs of images]"].contains { name.contains($0) }
+    }
     #expect(heavy.count > 300, "\(report.plan.kernels)")
     // oneDNN's reference code ("ref:any", "gemm:ref") is hundreds of times slower.
     #expect(!heavy.contains { $0.contains("ref") }, "\(report.plan.kernels)")
