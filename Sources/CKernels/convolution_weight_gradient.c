@@ -2,13 +2,13 @@
 // two images at one place, so that a tap of the kernel is an offset into the same pairs and border places are left out.
 //
 // A worker has a range of channels c. For 64 channels k and a chunk of places it writes both operands as pairs, and keeps the
-// sums of 6 x 64 of a tap's numbers in registers while it goes over the chunk.
+// sums of 6 x 64 or 12 x 32 of a tap's numbers in registers while it goes over the chunk.
 #include "ckernels/convolution.h"
 
 #include "common.h"
 #include "transpose.h"
 
-enum { BLOCK = 64, WIDE = 6, NARROW = 4, CHUNK = 1024, UNIT = 2, GRAIN = 4 };
+enum { BLOCK = 64, WIDEST = 12, CHUNK = 1024, UNIT = 2, GRAIN = 4 };
 
 struct job {
   const kk_convolution *g;
@@ -49,9 +49,8 @@ static int64_t input_rows(const kk_convolution *g, int64_t rows) {
 static void sizes(const struct job *j, int64_t bytes[3]) {
   const kk_convolution *g = j->g;
   bytes[0] = j->pairs * j->rows * g->out_w * BLOCK * 4;
-  bytes[1] = (j->pairs * input_rows(g, j->rows) * g->w * WIDE * 4 + 63) / 64 * 64;
-  // The most panels are those of a range's last channels: two narrow ones for eight.
-  bytes[2] = kk_ceil_div(g->c + 2 * WIDE, NARROW) * NARROW * taps(g) * BLOCK * 4;
+  bytes[1] = (j->pairs * input_rows(g, j->rows) * g->w * WIDEST * 4 + 63) / 64 * 64;
+  bytes[2] = (g->c + WIDEST) * taps(g) * BLOCK * 4;
 }
 
 int64_t kk_convolution_scratch(const kk_convolution *convolution) {
@@ -62,9 +61,11 @@ int64_t kk_convolution_scratch(const kk_convolution *convolution) {
   return kk_threads() * (bytes[0] + bytes[1] + bytes[2]) + 64;
 }
 
-/// How many channels the next panel has when `rest` are left: of 6 and 4 every even number above 2 is made.
-static int64_t panel_width(int64_t rest) {
-  return rest <= NARROW || rest == 2 * NARROW ? NARROW : WIDE;
+/// How many channels the next panel has when `rest` are left, so that few sums of a panel are for nothing and none is so
+/// small that the additions wait for each other.
+static int64_t panel_width(int64_t rest, int64_t vectors) {
+  if (vectors > 2) return rest <= 4 || rest == 8 ? 4 : 6;
+  return rest <= 4 ? 4 : rest <= 8 || rest == 16 ? 8 : 12;
 }
 
 #if defined(__x86_64__) && !defined(KK_BASELINE)
@@ -94,13 +95,16 @@ TARGET static void pair_gradients(
 TARGET static void pair_inputs(
     uint16_t *to, const uint16_t *a, const uint16_t *b, int64_t places, int64_t pitch, int64_t width,
     int64_t count) {
-  const __mmask8 mask = (__mmask8)((1 << count) - 1);
-  for (int64_t p = 0; p < places; p++, a += pitch, b += b ? pitch : 0, to += 2 * width) {
-    const __m128i low = _mm_maskz_loadu_epi16(mask, a);
-    const __m128i high = b ? _mm_maskz_loadu_epi16(mask, b) : _mm_setzero_si128();
-    _mm_storeu_si128((__m128i *)to, _mm_unpacklo_epi16(low, high));
-    if (width == WIDE) _mm_storel_epi64((__m128i *)(to + 8), _mm_unpackhi_epi16(low, high));
-  }
+  for (int64_t p = 0; p < places; p++, a += pitch, b += b ? pitch : 0, to += 2 * width)
+    for (int64_t c = 0; c < width; c += 8) {
+      const __mmask8 mask = (__mmask8)(0xff >> kk_min(8, kk_max(0, c + 8 - count)));
+      const __m128i low = _mm_maskz_loadu_epi16(mask, a + c);
+      const __m128i high = b ? _mm_maskz_loadu_epi16(mask, b + c) : _mm_setzero_si128();
+      const __m128i last = _mm_unpackhi_epi16(low, high);
+      _mm_storeu_si128((__m128i *)(to + 2 * c), _mm_unpacklo_epi16(low, high));
+      if (width - c >= 8) _mm_storeu_si128((__m128i *)(to + 2 * c + 8), last);
+      else if (width - c == 6) _mm_storel_epi64((__m128i *)(to + 2 * c + 8), last);
+    }
 }
 
 /// sums (M, 16 V), M rows `pitch` apart, (+)= the products over a span.
@@ -131,11 +135,12 @@ TARGET static void pair_inputs(
         _Pragma("unroll") for (int v = 0; v < V; v++)                                                        \
             _mm512_store_ps(sums + m * pitch + 16 * v, sum[m][v]);                                           \
   }
-TILE(6, 4) TILE(6, 3) TILE(6, 2) TILE(6, 1) TILE(4, 4) TILE(4, 3) TILE(4, 2) TILE(4, 1)
+TILE(4, 1) TILE(8, 1) TILE(12, 1) TILE(4, 2) TILE(8, 2) TILE(12, 2) TILE(4, 3) TILE(6, 3) TILE(4, 4) TILE(6, 4)
 
 typedef void (*tile)(float *, int64_t, bool, const uint16_t *, const uint16_t *, const struct span *);
-static const tile tiles[2][4] = {
-    {tile_4_1, tile_4_2, tile_4_3, tile_4_4}, {tile_6_1, tile_6_2, tile_6_3, tile_6_4}};
+static const tile tiles[4][WIDEST + 1] = {
+    {[4] = tile_4_1, [8] = tile_8_1, [12] = tile_12_1}, {[4] = tile_4_2, [8] = tile_8_2, [12] = tile_12_2},
+    {[4] = tile_4_3, [6] = tile_6_3}, {[4] = tile_4_4, [6] = tile_6_4}};
 
 /// The first place o of a row or column at or after `low` for which o stride + offset >= 0.
 static int64_t first_place(int64_t low, int64_t stride, int64_t offset) {
@@ -152,7 +157,7 @@ static void add_panel(
     const struct job *j, const struct chunk *k, float *sums, bool adds, const uint16_t *x, const uint16_t *dy,
     int64_t width, int64_t vectors) {
   const kk_convolution *g = j->g;
-  const tile tile = tiles[width == WIDE][vectors - 1];
+  const tile tile = tiles[vectors - 1][width];
   struct span s = {.pairs = k->pairs};
   s.x_row = g->stride_h * g->w * width * 2;
   s.x_pair = (k->x1 - k->x0) * g->w * width * 2;
@@ -196,7 +201,7 @@ static void add_chunk(
         dy_places, g->k, count);
   }
   for (int64_t c = first, width; c < end; c += width, sums += width * taps(g) * vectors * 16) {
-    width = panel_width(end - c);
+    width = panel_width(end - c, vectors);
     for (int64_t p = 0; p < k->pairs; p++) {
       const int64_t size = g->h * g->w * g->c, offset = k->x0 * g->w * g->c + c;
       const int64_t a = 2 * (k->first + p);
@@ -227,10 +232,10 @@ static void add_channels(long begin, long stop, int worker, void *context) {
         k.x1 = kk_max(k.x0, kk_min(g->h, below));
         add_chunk(j, &k, first, end, from, adds, parts);
       }
-    const int64_t count = kk_min(BLOCK, g->k - from), pitch = kk_ceil_div(count, 16) * 16;
+    const int64_t count = kk_min(BLOCK, g->k - from), vectors = kk_ceil_div(count, 16), pitch = 16 * vectors;
     const float *sums = (const float *)parts[2];
     for (int64_t c = first, width; c < end; c += width, sums += width * taps(g) * pitch) {
-      width = panel_width(end - c);
+      width = panel_width(end - c, vectors);
       kk_transpose_tile(
           j->dw + (from * g->c + c) * taps(g), g->c * taps(g), sums, pitch, count,
           kk_min(width, end - c) * taps(g), sizeof(float));
