@@ -1,6 +1,7 @@
 import KalsaeCheckpoints
 import KalsaeDiffusion
 import KalsaeModels
+import KalsaeNeural
 import KalsaeRuntime
 import KalsaeTensors
 
@@ -52,7 +53,12 @@ extension DDPMPipeline {
       let loop = try diffusion.samplingLoop(
         options.sampler, steps: options.steps, eta: options.eta, from: start, noise: noise
       ) { x, times in
-        Mode.evaluation { Autocast.with(options.precision) { step([x, times]) { [unet(x, times)] }[0] } }
+        Mode.evaluation {
+          Autocast.with(options.precision) {
+            // Whoever records attention maps wants the graph.
+            AttentionMaps.isRecording ? unet(x, times) : step([x, times]) { [unet(x, times)] }[0]
+          }
+        }
       }
       var last = start
       for state in loop {

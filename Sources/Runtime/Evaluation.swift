@@ -51,18 +51,20 @@ package final class Evaluator: Sendable {
     EvaluationThread.shared.run {
       let request = Request(tensors, slots)
       // Repeating makes one new tensor for each of `tensors`.
-      let isWhole = request.roots.lazy.filter { $0.slot == nil }.map(\.tensor).elementsEqual(tensors) {
-        $0.node === $1.node && $0.index == $1.index
+      let results = tensors.compactMap { tensor in
+        request.roots.firstIndex {
+          $0.slot == nil && $0.tensor.node === tensor.node && $0.tensor.index == tensor.index
+        }
       }
       guard !request.roots.isEmpty else { return nil }
       let recording = Recording(request.roots, inputs: inputs)
       let isRepeatable =
-        isWhole && !recording.readsPending(request.roots)
+        results.count == tensors.count && !recording.readsPending(request.roots)
         && Set(inputs.map { ObjectIdentifier($0.node) }).count == inputs.count
       let plan = self.plan(for: recording, backend: backend, without: [])
       run(plan, recording, request, backend: backend, keepsGraph: false)
       guard isRepeatable else { return nil }
-      return Replay(plan, recording, outputs: request.roots.map(\.slot), slots: slots)
+      return Replay(plan, recording, outputs: request.roots.map(\.slot), results: results, slots: slots)
     }
   }
 

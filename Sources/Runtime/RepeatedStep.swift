@@ -85,16 +85,19 @@ struct Replay: Sendable {
   private let places: [Int?]
   /// For each output the slot that it replaces.
   private let outputs: [Slot?]
+  /// The outputs that were asked for.
+  private let results: [Int]
   private let slots: [Slot]
 
-  init(_ plan: Plan, _ recording: Recording, outputs: [Slot?], slots: [Slot]) {
+  init(_ plan: Plan, _ recording: Recording, outputs: [Slot?], results: [Int], slots: [Slot]) {
     (self.plan, words, bindings) = (plan, recording.words, recording.bindings)
     (places, self.outputs, self.slots) = (recording.inputBindings, outputs, slots)
+    self.results = results
   }
 
   /// Whether nothing but the values of the inputs tells this evaluation from an earlier one.
   func repeats(_ other: Replay) -> Bool {
-    guard plan === other.plan, words == other.words, places == other.places,
+    guard plan === other.plan, words == other.words, places == other.places, results == other.results,
       slots.elementsEqual(other.slots, by: ===), outputs.elementsEqual(other.outputs, by: ===)
     else { return false }
     let free = Set(places.compactMap(\.self))
@@ -128,12 +131,9 @@ struct Replay: Sendable {
         if case .slot(let slot) = $0 { slot.pending != nil } else { false }
       }
       guard !isPending, slots.allSatisfy({ $0.pending == nil }) else { return nil }
-      var results: [Tensor] = []
       let buffers = Evaluator.shared.run(plan, arguments, backend: backend)
-      for ((buffer, spec), slot) in zip(zip(buffers, plan.outputSpecs), outputs) {
-        if let slot { slot.commit(buffer, pending: nil) } else { results.append(Tensor(buffer, spec)) }
-      }
-      return results
+      for (buffer, slot) in zip(buffers, outputs) { slot?.commit(buffer, pending: nil) }
+      return results.map { Tensor(buffers[$0], plan.outputSpecs[$0]) }
     }
   }
 }
