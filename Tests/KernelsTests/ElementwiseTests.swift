@@ -81,6 +81,7 @@ private let binary: [(String, kk_opcode, @Sendable (Double, Double) -> Double)] 
     }()
     let wide = dense.map { 2 * $0 }
     let reversed = dense.map { -$0 }
+    let pitched = rowMajor([shape[0], shape[1], shape[2], shape[3] + 3])
     let last = max(0, all.count - 1)
     let views: [(String, [Int64], Int, Int)] = [
       ("dense", dense, 0, all.count), ("scalar", [0, 0, 0, 0], 0, 1), ("row", [0, 0, 0, 1], 0, shape[3]),
@@ -88,6 +89,7 @@ private let binary: [(String, kk_opcode, @Sendable (Double, Double) -> Double)] 
       ("middle", [0, 1, 0, 0], 0, shape[1]), ("permuted", permuted, 0, all.count),
       ("sliced", wide, 0, 2 * all.count), ("reversed", reversed, last, all.count),
       ("two rows", [Int64(shape[3]), 0, 0, 1], 0, shape[0] * shape[3]),
+      ("some columns", pitched, 2, shape.dropLast().reduce(shape[3] + 3, *) + 2),
     ]
     for type in allTypes {
       for (name, strides, first, count) in views {
