@@ -1,6 +1,7 @@
 // The loops of attention in bf16, two products and a sum in f32 at a time (AVX512_BF16). No compiler makes these
 // instructions of plain loops.
 #include "attention_loops.h"
+#include "ckernels/probe.h"
 
 #if defined(__x86_64__) && !defined(KK_BASELINE)
 #include <immintrin.h>
@@ -47,7 +48,7 @@ KK_INLINE TARGET void store_pairs(float *to, const kk_lanes *x, const kk_lanes *
 
 const kk_attention_loops *kk_attention_loops_bf16(void) {
   static const kk_attention_loops loops = {true, multiply_wide, softmax, softmax_gradient};
-  return __builtin_cpu_supports("x86-64-v4") && __builtin_cpu_supports("avx512bf16") ? &loops : NULL;
+  return kk_has_pair_products() ? &loops : NULL;
 }
 #else
 const kk_attention_loops *kk_attention_loops_bf16(void) { return NULL; }

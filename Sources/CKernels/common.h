@@ -56,7 +56,7 @@ KK_INLINE bool kk_is_integer(kk_dtype t) { return t >= KK_I32; }
 // convert.c: n elements at `stride` (in elements) to and from dense f32 or i64 registers.
 void kk_load_f32(float *dst, const void *src, kk_dtype type, long n, int64_t stride);
 // n elements of each of `rows` rows, `pitch` elements apart, one after the other.
-void kk_load_rows_f32(float *dst, const void *src, kk_dtype type, long rows, int64_t pitch, long n);
+void kk_load_pitched_f32(float *dst, const void *src, kk_dtype type, long rows, int64_t pitch, long n);
 void kk_store_f32(void *dst, kk_dtype type, int64_t stride, const float *src, long n);
 void kk_load_i64(int64_t *dst, const void *src, kk_dtype type, long n, int64_t stride);
 void kk_store_i64(void *dst, kk_dtype type, int64_t stride, const int64_t *src, long n);

@@ -88,7 +88,7 @@ KK_CLONES void kk_load_f32(float *dst, const void *src, kk_dtype type, long n, i
   }                                                                                                          \
   return;
 
-KK_CLONES void kk_load_rows_f32(float *dst, const void *src, kk_dtype type, long rows, int64_t pitch, long n) {
+KK_CLONES void kk_load_pitched_f32(float *dst, const void *src, kk_dtype type, long rows, int64_t pitch, long n) {
   if (type == KK_F32) { LOAD_ROWS(float, x) }
   if (type == KK_BF16) { LOAD_ROWS(uint16_t, kk_from_bf16(x)) }
   for (long r = 0; r < rows; r++) kk_load_f32(dst + r * n, kk_at(src, type, r * pitch), type, n, 1);

@@ -73,10 +73,6 @@ static int64_t panel_width(int64_t rest, int64_t vectors) {
 
 #define TARGET __attribute__((target("arch=x86-64-v4,avx512bf16"), min_vector_width(512)))
 
-bool kk_convolution_has_pairs(void) {
-  return __builtin_cpu_supports("x86-64-v4") && __builtin_cpu_supports("avx512bf16");
-}
-
 /// to[place][channel][2] of `places` places of two images, `count` channels from the first on; NULL counts as zeros.
 TARGET static void pair_gradients(
     uint16_t *to, const uint16_t *a, const uint16_t *b, int64_t places, int64_t pitch, int64_t count) {
@@ -179,8 +175,14 @@ static void add_panel(
   }
 }
 
-static const uint16_t *image(const uint16_t *base, int64_t index, int64_t n, int64_t size) {
-  return index < n ? base + index * size : NULL;
+/// The same place of two images; NULL where there is no second one.
+struct images {
+  const uint16_t *a, *b;
+};
+
+static struct images images_of(const uint16_t *base, int64_t pair, int64_t n, int64_t size, int64_t offset) {
+  const uint16_t *a = base + 2 * pair * size + offset;
+  return (struct images){a, 2 * pair + 1 < n ? a + size : NULL};
 }
 
 /// The numbers [first, end) x [from, from + BLOCK) of channels c and k.
@@ -193,22 +195,16 @@ static void add_chunk(
   uint16_t *dy = (uint16_t *)memory[0], *x = (uint16_t *)memory[1];
   float *sums = (float *)memory[2];
   for (int64_t p = 0; p < k->pairs; p++) {
-    const int64_t size = g->out_h * g->out_w * g->k, offset = k->y0 * g->out_w * g->k + from;
-    const int64_t a = 2 * (k->first + p);
-    const uint16_t *second = image(j->dy, a + 1, g->n, size);
-    pair_gradients(
-        dy + p * dy_places * vectors * 32, j->dy + a * size + offset, second ? second + offset : NULL,
-        dy_places, g->k, count);
+    const int64_t row = g->out_w * g->k;
+    const struct images i = images_of(j->dy, k->first + p, g->n, g->out_h * row, k->y0 * row + from);
+    pair_gradients(dy + p * dy_places * vectors * 32, i.a, i.b, dy_places, g->k, count);
   }
   for (int64_t c = first, width; c < end; c += width, sums += width * taps(g) * vectors * 16) {
     width = panel_width(end - c, vectors);
     for (int64_t p = 0; p < k->pairs; p++) {
-      const int64_t size = g->h * g->w * g->c, offset = k->x0 * g->w * g->c + c;
-      const int64_t a = 2 * (k->first + p);
-      const uint16_t *second = image(j->x, a + 1, g->n, size);
-      pair_inputs(
-          x + p * x_places * width * 2, j->x + a * size + offset, second ? second + offset : NULL, x_places,
-          g->c, width, kk_min(width, end - c));
+      const int64_t row = g->w * g->c;
+      const struct images i = images_of(j->x, k->first + p, g->n, g->h * row, k->x0 * row + c);
+      pair_inputs(x + p * x_places * width * 2, i.a, i.b, x_places, g->c, width, kk_min(width, end - c));
     }
     add_panel(j, k, sums, adds, x, dy, width, vectors);
   }
@@ -251,8 +247,6 @@ void kk_convolution_weight_gradient(
   kk_parallel_for(kk_ceil_div(convolution->c, UNIT), GRAIN, add_channels, &j);
 }
 #else
-bool kk_convolution_has_pairs(void) { return false; }
-
 void kk_convolution_weight_gradient(
     const kk_convolution *convolution, const void *x, const void *dy, float *dw, void *scratch) {
   (void)convolution, (void)x, (void)dy, (void)dw, (void)scratch;

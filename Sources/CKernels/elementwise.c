@@ -201,7 +201,7 @@ static void transfer(
     long run = kk_min(n, p->shape[last] - position[last]);
     if (loads_rows && position[last] == 0 && n >= 2 * run) {
       const long rows = kk_min(n / run, p->shape[last - 1] - position[last - 1]);
-      kk_load_rows_f32((float *)reg, kk_at(v->data, v->type, offset), v->type, rows, v->strides[last - 1], run);
+      kk_load_pitched_f32((float *)reg, kk_at(v->data, v->type, offset), v->type, rows, v->strides[last - 1], run);
       // All of them but the last, which the code below counts.
       reg += (rows - 1) * run * (long)p->size;
       n -= (rows - 1) * run;

@@ -108,3 +108,11 @@ const char *kk_probe_level(void) {
   return "unknown";
 #endif
 }
+
+bool kk_has_pair_products(void) {
+#if defined(__x86_64__) && !defined(KK_BASELINE)
+  return __builtin_cpu_supports("x86-64-v4") && __builtin_cpu_supports("avx512bf16");
+#else
+  return false;
+#endif
+}

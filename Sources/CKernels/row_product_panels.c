@@ -57,15 +57,9 @@ TARGET void kk_multiply_panels(long begin, long end, int worker, void *job) {
     for (long row = 0; row < p->m; row++) kk_row_product_store(j, row, first, sums[row], count);
   }
 }
-
-bool kk_row_product_reads_panels(void) {
-  return __builtin_cpu_supports("x86-64-v4") && __builtin_cpu_supports("avx512bf16");
-}
 #else
 void kk_multiply_panels(long begin, long end, int worker, void *job) {
   (void)begin, (void)end, (void)worker, (void)job;
   kk_fail("kk_row_product_run", "this processor reads no panels");
 }
-
-bool kk_row_product_reads_panels(void) { return false; }
 #endif

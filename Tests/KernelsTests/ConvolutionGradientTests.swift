@@ -21,7 +21,7 @@ import Testing
 
   /// Against sums in Double.
   @Test(arguments: shapes.indices) func sums(_ index: Int) {
-    guard kk_convolution_has_pairs() else { return }
+    guard kk_has_pair_products() else { return }
     let s = Self.shapes[index]
     var random = Seeded(81)
     let (outH, outW) = (

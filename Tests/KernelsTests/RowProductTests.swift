@@ -12,7 +12,7 @@ import Testing
       (KK_BF16, KK_BF16, KK_B_TRANSPOSED), (KK_F32, KK_F32, KK_B_BY_ROWS), (KK_F32, KK_BF16, KK_B_BY_ROWS),
       (KK_BF16, KK_F32, KK_B_PANELS), (KK_BF16, KK_BF16, KK_B_PANELS),
     ] {
-      if form == KK_B_PANELS && !kk_row_product_reads_panels() { continue }
+      if form == KK_B_PANELS && !kk_has_pair_products() { continue }
       let (pitch, count) = extent(form, n, k)
       for (hasBias, accumulate, rectifies) in [
         (false, false, false), (true, true, false), (true, true, true),

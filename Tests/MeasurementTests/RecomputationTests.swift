@@ -23,8 +23,9 @@ import Testing
       }
       let plain = results(recomputing: false), again = results(recomputing: true)
       expectEqual(again.values, plain.values, within: precision == .float32 ? 5e-6 : 0.01, "\(architecture)")
-      // Some models compute an activation again in any case.
-      #expect(Double(again.steps) > 1.1 * Double(plain.steps), "\(again.steps) steps, \(plain.steps)")
+      // Two of them compute an activation again in any case.
+      let least = [.gpt2, .vit].contains(architecture) ? 1.13 : 1.15
+      #expect(Double(again.steps) > least * Double(plain.steps), "\(again.steps) steps, \(plain.steps)")
     }
   }
 

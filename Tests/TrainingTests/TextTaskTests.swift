@@ -8,6 +8,20 @@ import Testing
 
   init() throws { place = try TemporaryFolder() }
 
+  /// The loss of each step, and how many graphs were built.
+  private func train<Task: TrainingTask>(
+    _: Task.Type, _ configuration: Task.Configuration
+  ) throws -> (losses: [Double], graphs: Int) {
+    try Backends.with(.cpu(threads: 1)) {
+      let trainer = try Trainer<Task>(
+        configuration, in: RunFolder(place("run")), resuming: false, threads: 1
+      ) { _ in }
+      var losses: [Double] = []
+      _ = try trainer.train(progress: { losses.append($0.loss) })
+      return (losses, trainer.graphCount)
+    }
+  }
+
   @Test func aLanguageModelLearnsALine() throws {
     try place.write(String(repeating: "the swift flies over the sea. ", count: 60), "text.txt")
     var c = LanguageModelConfiguration()
@@ -16,15 +30,9 @@ import Testing
     var model = LanguageModelConfiguration.standardModel(vocabulary: 15, context: 16, dropout: 0.1)
     (model.n_layer, model.n_head, model.n_embd) = (1, 2, 32)
     c.model = model
-    try Backends.with(.cpu(threads: 1)) {
-      let trainer = try Trainer<LanguageModelTask>(
-        c, in: RunFolder(place("run")), resuming: false, threads: 1
-      ) { _ in }
-      var losses: [Double] = []
-      _ = try trainer.train(progress: { losses.append($0.loss) })
-      #expect(losses[0] > 2 && losses[59] < 1, "\(losses[0]) at first, \(losses[59]) at last")
-      #expect(trainer.graphCount == 2)
-    }
+    let (losses, graphs) = try train(LanguageModelTask.self, c)
+    #expect(losses[0] > 2 && losses[59] < 1, "\(losses[0]) at first, \(losses[59]) at last")
+    #expect(graphs == 2)
   }
 
   @Test func aTranslatorLearnsPairs() throws {
@@ -41,14 +49,8 @@ import Testing
     (model.d_model, model.nhead, model.dim_feedforward) = (32, 2, 64)
     (model.num_encoder_layers, model.num_decoder_layers) = (1, 1)
     c.model = model
-    try Backends.with(.cpu(threads: 1)) {
-      let trainer = try Trainer<TranslationTask>(
-        c, in: RunFolder(place("run")), resuming: false, threads: 1
-      ) { _ in }
-      var losses: [Double] = []
-      _ = try trainer.train(progress: { losses.append($0.loss) })
-      #expect(losses[0] > 3 && losses[59] < 0.5, "\(losses[0]) at first, \(losses[59]) at last")
-      #expect(trainer.graphCount < 10)
-    }
+    let (losses, graphs) = try train(TranslationTask.self, c)
+    #expect(losses[0] > 3 && losses[59] < 0.5, "\(losses[0]) at first, \(losses[59]) at last")
+    #expect(graphs < 10)
   }
 }

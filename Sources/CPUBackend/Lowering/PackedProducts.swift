@@ -33,7 +33,7 @@ extension PackedMatMul: CPUOp {
 
   /// The kernel for at most four rows, which panels of weights are read by at the memory's speed.
   private func rowProduct(_ a: Operand, _ y: Operand, panel: Int64) -> kk_row_product? {
-    guard panel > 0, a.shape[0] <= Int(KK_MOST_PRODUCT_ROWS), a.layout.isDense, kk_row_product_reads_panels()
+    guard panel > 0, a.shape[0] <= Int(KK_MOST_PRODUCT_ROWS), a.layout.isDense, kk_has_pair_products()
     else { return nil }
     var rows = kk_row_product()
     (rows.m, rows.n, rows.k, rows.b_row) = (Int64(a.shape[0]), Int64(columns), Int64(a.shape[1]), panel)

@@ -15,10 +15,8 @@ typedef struct {
   int64_t stride_h, stride_w, dilation_h, dilation_w, pad_top, pad_left;
 } kk_convolution;
 
-/// Whether the processor has the instructions of kk_convolution_weight_gradient.
-bool kk_convolution_has_pairs(void);
-
-/// dw (k, c, kh, kw) = sum over images and places of dy times x, in f32; x and dy are dense bf16.
+/// dw (k, c, kh, kw) = sum over images and places of dy times x, in f32; x and dy are dense bf16. Only where
+/// kk_has_pair_products.
 /// `scratch` has kk_convolution_scratch bytes.
 void kk_convolution_weight_gradient(
     const kk_convolution *convolution, const void *x, const void *dy, float *dw, void *scratch);

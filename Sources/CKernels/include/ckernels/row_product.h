@@ -12,7 +12,7 @@ typedef enum : int32_t {
   KK_B_TRANSPOSED,  ///< (n, k), in rows of `b_row` elements
   KK_B_BY_ROWS,     ///< (k, n), in rows of `b_row` elements; only KK_F32
   /// (n / KK_PRODUCT_PANEL, k / 2, KK_PRODUCT_PANEL, 2), zeros beyond b, and from one panel to the next `b_row`
-  /// elements; only KK_BF16, and where kk_row_product_reads_panels
+  /// elements; only KK_BF16, and where kk_has_pair_products
   KK_B_PANELS,
 } kk_row_product_form;
 
@@ -27,9 +27,6 @@ typedef struct {
 } kk_row_product;
 
 enum { KK_MOST_PRODUCT_ROWS = 4, KK_PRODUCT_PANEL = 64 };
-
-/// Whether the processor has the instructions that read pairs of KK_BF16.
-bool kk_row_product_reads_panels(void);
 
 /// Reads b once, whatever m is, and sums in f32. `bias` may be NULL. `scratch` has kk_row_product_scratch bytes.
 void kk_row_product_run(
