@@ -270,6 +270,34 @@ static void run_blocks(long begin, long end, int worker, void *context) {
   }
 }
 
+static const struct view *input_of(const struct plan *p, int reg) {
+  for (int k = 0; k < p->input_count; k++)
+    if (p->inputs[k].reg == reg) return &p->inputs[k];
+  return NULL;
+}
+
+static bool is_dense_bf16(const struct plan *p, const struct view *v) {
+  return v && v->type == KK_BF16 && is_dense(p, v->strides);
+}
+
+// Whether the program is one activation or its gradient of bf16 operands, which needs no registers.
+static bool is_activation(const struct plan *p) {
+  if (p->integer || p->code_count != 1 || p->output_count != 1) return false;
+  const kk_instruction *in = p->code;
+  return kk_runs_bf16(in->op) && p->outputs[0].reg == in->dst && is_dense_bf16(p, &p->outputs[0]) &&
+         is_dense_bf16(p, input_of(p, in->a)) &&
+         (kk_opcode_arity(in->op) == 1 || is_dense_bf16(p, input_of(p, in->b)));
+}
+
+static void run_activation(long begin, long end, int worker, void *context) {
+  (void)worker;
+  const struct plan *p = context;
+  const kk_instruction *in = p->code;
+  const uint16_t *a = (const uint16_t *)input_of(p, in->a)->data, *b = a;
+  if (kk_opcode_arity(in->op) > 1) b = (const uint16_t *)input_of(p, in->b)->data;
+  kk_run_bf16(in->op, (uint16_t *)p->outputs[0].data + begin, a + begin, b + begin, end - begin);
+}
+
 static void check(const kk_elementwise *e, bool integer) {
   const char *name = "kk_elementwise";
   if (e->rank < 0 || e->rank > KK_MAX_DIMS) kk_fail(name, "rank must be 0 to 8");
@@ -315,6 +343,10 @@ static void run(const kk_elementwise *e, bool integer) {
     *v = (struct view){.data = o->data, .type = o->type, .reg = o->reg, .strides = p.strides[k]};
   }
   p.rank = kk_collapse(e->rank, p.shape, e->input_count + e->output_count, p.strides, e->input_count);
+  if (is_activation(&p)) {
+    kk_parallel_for(p.total, KK_SPAN, run_activation, &p);
+    return;
+  }
   plan_access(&p);
   int64_t blocks = p.blocks_per_row > 1 ? p.total / p.row * p.blocks_per_row
                                         : kk_ceil_div(p.total, p.block);

@@ -7,6 +7,7 @@ enum { GRAIN = 1 << 14, GRADIENT_BLOCKS = 64, BLOCK_ROWS = 1024 };
 struct job {
   const kk_row_norm *norm;
   const char *x, *dy, *residual;
+  char *sum;      // of x and the residual, or NULL
   char *y;        // or dx
   char *rounded;  // y or dx in bf16, or NULL
   kk_dtype y_type;
@@ -86,13 +87,40 @@ static float *allocate(int64_t floats) {
   return p;
 }
 
+KK_CLONES static void add(float *sum, const float *x, const float *residual, long n) {
+  KK_INDEPENDENT for (long i = 0; i < n; i++) sum[i] = x[i] + residual[i];
+}
+
+// The row of x, with the residual where there is one; `buffers` has room for two rows.
+static const float *row_with_residual(const struct job *j, int64_t row, float *buffers) {
+  const int64_t n = j->norm->n;
+  const float *x = row_in(j, j->x, row, buffers);
+  if (!j->residual) return x;
+  const float *residual = row_in(j, j->residual, row, buffers + n);
+  const bool is_stored_here = j->sum && j->norm->type == KK_F32;
+  float *sum = is_stored_here ? (float *)j->sum + row * n : buffers;
+  add(sum, x, residual, n);
+  if (j->sum && !is_stored_here)
+    kk_store_f32((void *)kk_at(j->sum, j->norm->type, row * n), j->norm->type, 1, sum, n);
+  return sum;
+}
+
+// Asks for a row while another is computed: passes over a row that is at hand leave the memory idle.
+static void fetch_row(const struct job *j, const char *base, int64_t row) {
+  if (!base || row >= j->norm->rows) return;
+  const char *p = kk_at(base, j->norm->type, row * j->norm->n);
+  for (const char *end = kk_at(p, j->norm->type, j->norm->n); p < end; p += 64) __builtin_prefetch(p);
+}
+
 static void forward_rows(long begin, long end, int worker, void *context) {
   (void)worker;
   const struct job *j = context;
   const kk_row_norm *norm = j->norm;
-  float *buffer = allocate(norm->n);
+  float *buffer = allocate(2 * norm->n);
   for (long row = begin; row < end; row++) {
-    const float *x = row_in(j, j->x, row, buffer);
+    const float *x = row_with_residual(j, row, buffer);
+    fetch_row(j, j->x, row + 1);
+    fetch_row(j, j->residual, row + 1);
     float mean, rstd;
     statistics(x, norm->n, norm->rms, norm->epsilon, &mean, &rstd);
     if (!norm->rms) j->mean[row] = mean;
@@ -140,13 +168,14 @@ static float *affine(const kk_row_norm *norm) {
 }
 
 void kk_row_norm_forward(
-    const kk_row_norm *norm, const void *x, void *y, void *rounded, float *mean, float *rstd) {
+    const kk_row_norm *norm, const void *x, const void *residual, void *sum, void *y, void *rounded, float *mean,
+    float *rstd) {
   kk_require_f32_or_bf16("kk_row_norm_forward", norm->type);
   kk_require_f32_or_bf16("kk_row_norm_forward", norm->result_type);
   float *parameters = affine(norm);
   struct job j = {
-      .norm = norm, .x = x, .y = y, .rounded = rounded, .y_type = norm->result_type, .mean = mean,
-      .rstd = rstd, .gamma = parameters, .beta = parameters + norm->n};
+      .norm = norm, .x = x, .residual = residual, .sum = sum, .y = y, .rounded = rounded,
+      .y_type = norm->result_type, .mean = mean, .rstd = rstd, .gamma = parameters, .beta = parameters + norm->n};
   kk_parallel_for(norm->rows, kk_max(1, GRAIN / kk_max(1, norm->n)), forward_rows, &j);
   free(parameters);
 }

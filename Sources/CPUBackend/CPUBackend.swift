@@ -75,6 +75,9 @@ package struct CPUBackend: Backend {
     // The gradient may be written over dy or the residual, not over x.
     case let op as GroupNormGradient: return [(0, 0)] + (op.hasResidual ? [(0, inputs.count - 1)] : [])
     case let op as ScatterAdd: return op.hasBase ? [(0, 2)] : []
+    case let op as LayerNormalization where op.storesSum:
+      let sum = op.isAlsoRounded ? 4 : 3
+      return [(sum, 3), (sum, 0)]
     case let op as LayerNormGradient: return [(0, 0)] + (op.hasResidual ? [(0, 5)] : [])
     case let op as any InPlaceOp: return op.aliases(inputCount: inputs.count)
     default: return []

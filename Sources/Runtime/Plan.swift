@@ -137,13 +137,14 @@ package final class Plan: Sendable {
         byteCounts[output] = graph.specs[output].byteCount
       }
       let specs = inputs.map(\.spec)
-      // Only an operand that is read exactly as it lies, and once, may be overwritten.
+      // Only an operand that is read exactly as it lies, perhaps in another shape, and once, may be overwritten.
       let bases = instruction.inputs.map(laidOut.base)
       let pairs = backend.inPlace(instruction.op, specs).compactMap { pair -> (output: Int, input: Int)? in
-        guard laidOut.views[instruction.inputs[pair.input]] == nil,
-          bases.filter({ $0 == bases[pair.input] }).count == 1
+        let input = instruction.inputs[pair.input], base = bases[pair.input], layout = laidOut.layout(of: input)
+        guard layout.isDense, layout.offset == 0, graph.specs[base].byteCount == specs[pair.input].byteCount,
+          bases.filter({ $0 == base }).count == 1
         else { return nil }
-        return (instruction.outputs[pair.output], instruction.inputs[pair.input])
+        return (instruction.outputs[pair.output], base)
       }
       return MemoryPlan.Step(
         reads: instruction.inputs.map(laidOut.base), writes: instruction.outputs,

@@ -297,6 +297,7 @@ import Testing
       let plan = Evaluator.shared.plan(for: outputs(), backend: backend)
       let norms = plan.steps.compactMap { $0.op as? LayerNormalization }
       #expect(norms.count { $0.result == .bfloat16 } == 2 && norms.count { $0.isAlsoRounded } == 1, "\(plan)")
+      #expect(norms.count { $0.hasResidual && $0.storesSum } == 2, "\(plan)")
       let gradients = plan.steps.compactMap { $0.op as? LayerNormGradient }
       #expect(gradients.count { $0.hasResidual } == 2 && gradients.count { $0.isAlsoRounded } == 2, "\(plan)")
       let fused = outputs(), plain = outputs()

@@ -95,12 +95,14 @@ extension LayerNormalization: CPUComposite {
 
   func lowered(_ inputs: [Operand], _ outputs: [Operand]) -> Kernel {
     let norm = RowNormKernel(inputs[0], inputs[1], result: outputs[0], epsilon: epsilon, isRMS: false)
-    let isAlsoRounded = isAlsoRounded
+    let hasResidual = hasResidual, isAlsoRounded = isAlsoRounded, first = inputs.count
+    let last: Int? = storesSum ? inputs.count + outputs.count - 1 : nil
     return Kernel("layer norm") { p in
       norm.with(gamma: p[1], beta: p[2]) {
         kk_row_norm_forward(
-          $0, p[0], p[3], isAlsoRounded ? p[6] : nil, p[4].assumingMemoryBound(to: Float.self),
-          p[5].assumingMemoryBound(to: Float.self))
+          $0, p[0], hasResidual ? UnsafeRawPointer(p[3]) : nil, last.map { p[$0] }, p[first],
+          isAlsoRounded ? p[first + 3] : nil, p[first + 1].assumingMemoryBound(to: Float.self),
+          p[first + 2].assumingMemoryBound(to: Float.self))
       }
     }
   }
@@ -132,7 +134,7 @@ extension RMSNormalization: CPUComposite {
     let norm = RowNormKernel(inputs[0], inputs[1], result: outputs[0], epsilon: epsilon, isRMS: true)
     return Kernel("RMS norm") { p in
       norm.with(gamma: p[1], beta: nil) {
-        kk_row_norm_forward($0, p[0], p[2], nil, nil, p[3].assumingMemoryBound(to: Float.self))
+        kk_row_norm_forward($0, p[0], nil, nil, p[2], nil, nil, p[3].assumingMemoryBound(to: Float.self))
       }
     }
   }

@@ -46,6 +46,9 @@ package func fuseEpilogues(_ graph: Graph) -> Graph {
   return result
 }
 
+/// With so many rows a product is bound by its matrix, and what happens to its result costs nothing.
+private let mostRowsWithGELU = 4
+
 /// A matrix product or convolution and what has been attached to it.
 private struct Product {
   let instruction: Graph.Instruction
@@ -86,6 +89,12 @@ private struct Product {
       return true
     }
     guard let epilogue = Epilogue(step.op), activation == nil else { return false }
+    // In bfloat16 oneDNN takes longer for a GELU behind its sums than a pass of its own over the result does, as for
+    // (3152, 768) x (768, 3072): 1.6 against 0.8 of 18 ms.
+    let rows = specs[value].shape.count / specs[value].shape[-1]
+    if epilogue == .gelu || epilogue == .geluTanh, specs[value].dtype == .bfloat16, rows > mostRowsWithGELU {
+      return false
+    }
     activation = epilogue
     return true
   }

@@ -127,28 +127,35 @@ private func checkAffine(_ parameters: ArraySlice<Spec>, channels: Int) throws(S
 /// `y = (x - mean) / sqrt(var + epsilon) weight + bias` over the last axis (arXiv 1607.06450).
 ///
 /// x (..., C), weight and bias (C) -> y, and mean and 1/sqrt(var + epsilon) of each row, (...) float32. y has the type
-/// of x, or `result`; with `isAlsoRounded` a fourth output is y in bfloat16.
+/// of x, or `result`; with `isAlsoRounded` a fourth output is y in bfloat16. With `hasResidual` a fourth operand, as x,
+/// is first added to x; with `storesSum` the last output is that sum.
 public struct LayerNormalization: CompositeOp {
   public let epsilon: Double
   package let result: DType?
   package let isAlsoRounded: Bool
+  package let hasResidual: Bool, storesSum: Bool
 
-  public init(epsilon: Double) { self.init(epsilon: epsilon, result: nil, isAlsoRounded: false) }
+  public init(epsilon: Double) { self.init(epsilon: epsilon, result: nil) }
 
-  package init(epsilon: Double, result: DType?, isAlsoRounded: Bool) {
+  package init(
+    epsilon: Double, result: DType?, isAlsoRounded: Bool = false, hasResidual: Bool = false,
+    storesSum: Bool = false
+  ) {
     (self.epsilon, self.result, self.isAlsoRounded) = (epsilon, result, isAlsoRounded)
+    (self.hasResidual, self.storesSum) = (hasResidual, storesSum)
   }
 
   public func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] {
     let x = try floatingRows(inputs[0])
     try checkAffine(inputs[1...2], channels: x.shape[-1])
+    if hasResidual, inputs[3] != x { throw ShapeError("a residual \(inputs[3]) for \(x)") }
     let statistics = Spec(Shape(x.shape.dimensions.dropLast()), .float32)
     return [Spec(x.shape, result ?? x.dtype), statistics, statistics]
-      + (isAlsoRounded ? [Spec(x.shape, .bfloat16)] : [])
+      + (isAlsoRounded ? [Spec(x.shape, .bfloat16)] : []) + (storesSum ? [x] : [])
   }
 
   public func vjp(_ cotangents: [Tensor?], inputs: [Tensor], outputs: [Tensor]) -> [Tensor?] {
-    guard cotangents[1] == nil, cotangents[2] == nil, result == nil, !isAlsoRounded else {
+    guard cotangents[1] == nil, cotangents[2] == nil, result == nil, !isAlsoRounded, !hasResidual else {
       return decompositionVJP(cotangents, inputs)
     }
     guard let dy = cotangents[0] else { return [nil, nil, nil] }
@@ -156,12 +163,13 @@ public struct LayerNormalization: CompositeOp {
   }
 
   public func decomposed(_ inputs: [Tensor]) -> [Tensor] {
-    let x = inputs[0].cast(to: .float32)
+    var x = inputs[0].cast(to: .float32)
+    if hasResidual { x = x + inputs[3].cast(to: .float32) }
     let mean = x.mean([-1], keepingAxes: true)
     let rstd = rsqrt(square(x - mean).mean([-1], keepingAxes: true) + epsilon)
     let y = (x - mean) * rstd * inputs[1].cast(to: .float32) + inputs[2].cast(to: .float32)
     return [y.cast(to: result ?? inputs[0].dtype), mean.squeezed(-1), rstd.squeezed(-1)]
-      + (isAlsoRounded ? [y.cast(to: .bfloat16)] : [])
+      + (isAlsoRounded ? [y.cast(to: .bfloat16)] : []) + (storesSum ? [x.cast(to: inputs[0].dtype)] : [])
   }
 }
 

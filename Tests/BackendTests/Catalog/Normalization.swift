@@ -62,6 +62,18 @@ extension OpCatalog {
         LayerNormalization(epsilon: 1e-3, result: nil, isAlsoRounded: true), "also rounded, \(shape)",
         [x, .normal(c), .normal(c)], []),
       OpCase(
+        LayerNormalization(epsilon: 1e-3, result: nil, hasResidual: true), "with residual, \(shape)",
+        [x, .normal(c), .normal(c), Sample(shape, .normal)], []),
+      OpCase(
+        LayerNormalization(
+          epsilon: 1e-3, result: .bfloat16, isAlsoRounded: false, hasResidual: true, storesSum: true),
+        "with residual and sum, \(shape)", [x, .normal(c), .normal(c), Sample(shape, .normal)], []),
+      OpCase(
+        LayerNormalization(
+          epsilon: 1e-3, result: nil, isAlsoRounded: true, hasResidual: true, storesSum: true),
+        "with residual, also rounded, and sum, \(shape)",
+        [x, .normal(c), .normal(c), Sample(shape, .normal)], []),
+      OpCase(
         LayerNormGradient(hasResidual: true, isAlsoRounded: true), "with residual, \(shape)",
         [Sample(shape, .normal), Sample(shape, .normal), mean, rstd, .normal(c), Sample(shape, .normal)], []),
       OpCase(RMSNormalization(epsilon: 1e-3), "\(shape)", [x, .normal(c)]),

@@ -61,10 +61,12 @@ typedef struct {
   bool rms;
 } kk_row_norm;
 
-/// y may be x if their types are equal; `rounded`, if not NULL, is y in bf16. mean and rstd (rows) are for the
-/// gradient; mean is not written, and may be NULL, for RMS.
+/// `residual`, if not NULL, is first added to x; `sum`, if not NULL, is x with it. y, sum, x and residual may be the same
+/// memory where their types are equal, but y is not sum. `rounded`, if not NULL, is y in bf16. mean and rstd (rows)
+/// are for the gradient; mean is not written, and may be NULL, for RMS.
 void kk_row_norm_forward(
-    const kk_row_norm *norm, const void *x, void *y, void *rounded, float *mean, float *rstd);
+    const kk_row_norm *norm, const void *x, const void *residual, void *sum, void *y, void *rounded, float *mean,
+    float *rstd);
 
 /// dx = gradient of dy, plus `residual` if not NULL; dx may be x, dy or residual. `rounded`, if not NULL, is dx in
 /// bf16. dgamma, dbeta (n), or NULL.
