@@ -77,16 +77,20 @@ KK_CLONES void kk_load_f32(float *dst, const void *src, kk_dtype type, long n, i
   kk_fail("kk_load_f32", "unknown dtype");
 }
 
-// Rows are often shorter than what the compiler would unroll.
+// Rows are often shorter than what the compiler would unroll, and too far apart for the processor to look ahead.
 #define LOAD_ROWS(T, EXPRESSION)                                                                             \
   for (long r = 0; r < rows; r++, dst += n) {                                                                \
     const T *s = (const T *)src + r * pitch;                                                                 \
+    for (const T *ahead = s + AHEAD * pitch, *end = ahead + n; ahead < end; ahead += 64 / sizeof(T))         \
+      __builtin_prefetch(ahead);                                                                             \
     _Pragma("clang loop vectorize(assume_safety) interleave_count(1)") for (long i = 0; i < n; i++) {        \
       T x = s[i];                                                                                            \
       dst[i] = (EXPRESSION);                                                                                 \
     }                                                                                                        \
   }                                                                                                          \
   return;
+
+enum { AHEAD = 16 };  // rows
 
 KK_CLONES void kk_load_pitched_f32(float *dst, const void *src, kk_dtype type, long rows, int64_t pitch, long n) {
   if (type == KK_F32) { LOAD_ROWS(float, x) }

@@ -3,14 +3,11 @@
 #include "elementwise.h"
 #include "mathf.h"
 
-// Ties go up, which arithmetic hardly makes, and no NaN is lost: its last bits are 0, for it comes from bfloat16.
-KK_INLINE uint16_t rounded(float f) { return (uint16_t)((kk_f32_bits(f) + 0x8000u) >> 16); }
-
 #define EACH(EXPRESSION)                                                                                     \
   {                                                                                                          \
     KK_INDEPENDENT for (long i = 0; i < n; i++) {                                                            \
       const float x = kk_from_bf16(a[i]);                                                                    \
-      d[i] = rounded(EXPRESSION);                                                                            \
+      d[i] = kk_round_bf16(EXPRESSION);                                                                      \
     }                                                                                                        \
     break;                                                                                                   \
   }

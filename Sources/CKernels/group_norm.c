@@ -4,7 +4,7 @@
 #include "ckernels/normalize.h"
 #include "group_norm_loops.h"
 
-enum { BLOCK_PIXELS = 256, GRAIN = 1 << 14 };
+enum { BLOCK_PIXELS = 256, GRAIN = 1 << 14, SUMMED = 128 };
 
 // Rows of (channels) floats kept for each sample.
 enum row {
@@ -66,19 +66,24 @@ static void load_modulation(const struct job *j, int64_t n) {
   load_vector(row_of(j, n, INPUT), g->input_bias, type, n * g->input_bias_stride, g->channels, 0);
 }
 
+// Any NaN as the one that the loops take.
+KK_INLINE float quiet(double x) { return x != x ? NAN : (float)x; }
+
 // xh = x r + m and z = x a + b from the statistics.
 static void set_coefficients(const struct job *j, int64_t n) {
   const kk_group_norm *g = j->g;
   const int64_t width = g->channels / g->groups;
   const float *scale = row_of(j, n, SCALE), *shift = row_of(j, n, SHIFT), *input = row_of(j, n, INPUT);
   float *r = row_of(j, n, R), *m = row_of(j, n, M), *a = row_of(j, n, A), *b = row_of(j, n, B);
-  for (int64_t c = 0; c < g->channels; c++) {
-    float rstd = j->rstd[n * g->groups + c / width], mean = j->mean[n * g->groups + c / width];
-    float gamma = j->gamma[c] * (1 + scale[c]);
-    r[c] = rstd;
-    m[c] = (input[c] - mean) * rstd;
-    a[c] = rstd * gamma;
-    b[c] = m[c] * gamma + (j->beta[c] * (1 + scale[c]) + shift[c]);
+  for (int64_t group = 0; group < g->groups; group++) {
+    const float rstd = j->rstd[n * g->groups + group], mean = j->mean[n * g->groups + group];
+    for (int64_t c = group * width; c < (group + 1) * width; c++) {
+      const float gamma = j->gamma[c] * (1 + scale[c]);
+      r[c] = rstd;
+      m[c] = (input[c] - mean) * rstd;
+      a[c] = quiet(rstd * gamma);
+      b[c] = quiet(m[c] * gamma + (j->beta[c] * (1 + scale[c]) + shift[c]));
+    }
   }
 }
 
@@ -172,8 +177,8 @@ static void backward_coefficients(const struct job *j, int64_t n) {
       sum_dz_xh[c] = (float)dz_xh;
     }
     for (int64_t c = group * width; c < (group + 1) * width; c++) {
-      q[c] = (float)(-rstd * rstd * m2);
-      s[c] = (float)(-rstd * (m1 + m2 * m[c]));
+      q[c] = quiet(-rstd * rstd * m2);
+      s[c] = quiet(-rstd * (m1 + m2 * m[c]));
       if (j->out->dinput) {
         double gamma = j->gamma[c] * (1.0 + scale[c]);
         j->out->dinput[n * g->channels + c] =
@@ -199,15 +204,21 @@ static void backward_apply(const struct job *j, int64_t n, int64_t block) {
 
 static void parameter_gradients(const struct job *j) {
   const kk_group_norm *g = j->g;
-  for (int64_t c = 0; c < g->channels; c++) {
-    double dgamma = 0, dbeta = 0;
+  for (int64_t first = 0; first < g->channels; first += SUMMED) {
+    const long count = kk_min(SUMMED, g->channels - first);
+    double dgamma[SUMMED] = {0}, dbeta[SUMMED] = {0};
     for (int64_t n = 0; n < g->samples; n++) {
-      double factor = 1.0 + row_of(j, n, SCALE)[c];
-      dgamma += factor * row_of(j, n, SUM_DZ_XH)[c];
-      dbeta += factor * row_of(j, n, SUM_DZ)[c];
+      const float *scale = row_of(j, n, SCALE) + first;
+      const float *dz = row_of(j, n, SUM_DZ) + first, *dz_xh = row_of(j, n, SUM_DZ_XH) + first;
+      for (long c = 0; c < count; c++) {
+        dgamma[c] += (1.0 + scale[c]) * dz_xh[c];
+        dbeta[c] += (1.0 + scale[c]) * dz[c];
+      }
     }
-    if (j->out->dgamma) j->out->dgamma[c] = (float)dgamma;
-    if (j->out->dbeta) j->out->dbeta[c] = (float)dbeta;
+    for (long c = 0; c < count; c++) {
+      if (j->out->dgamma) j->out->dgamma[first + c] = (float)dgamma[c];
+      if (j->out->dbeta) j->out->dbeta[first + c] = (float)dbeta[c];
+    }
   }
 }
 

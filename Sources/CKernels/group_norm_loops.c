@@ -50,8 +50,8 @@ KK_CLONES void kk_norm_apply(
     const void *x, void *y, kk_dtype type, long pixels, long channels, const float *a, const float *b,
     bool silu) {
   if (type == KK_BF16) {
-    if (silu) ROWS(uint16_t, kk_from_bf16, kk_to_bf16, kk_coarse_siluf(z))
-    else ROWS(uint16_t, kk_from_bf16, kk_to_bf16, z)
+    if (silu) ROWS(uint16_t, kk_from_bf16, kk_round_bf16, kk_coarse_siluf(z))
+    else ROWS(uint16_t, kk_from_bf16, kk_round_bf16, z)
   } else {
     if (silu) ROWS(float, F32, STORE_F32, kk_siluf(z))
     else ROWS(float, F32, STORE_F32, z)
@@ -93,7 +93,7 @@ KK_CLONES void kk_norm_apply(
 #define ONE(Z) 1.0f
 #define DROP(AT, D)
 #define KEEP_F32(AT, D) out[AT] = D
-#define KEEP_BF16(AT, D) out[AT] = kk_to_bf16(D)
+#define KEEP_BF16(AT, D) out[AT] = kk_round_bf16(D)
 
 KK_CLONES void kk_norm_gradient_sums(
     const void *x, const void *dy, void *dz_out, kk_dtype type, long pixels, long channels,
@@ -137,8 +137,8 @@ KK_CLONES void kk_norm_gradient_apply(
     const struct kk_norm_slopes *k, bool silu) {
   const float *a = k->a, *b = k->b, *q = k->q, *s = k->s;
   if (type == KK_BF16) {
-    if (silu) EACH_RESIDUAL(uint16_t, kk_from_bf16, kk_to_bf16, kk_coarse_silu_slope)
-    else EACH_RESIDUAL(uint16_t, kk_from_bf16, kk_to_bf16, ONE)
+    if (silu) EACH_RESIDUAL(uint16_t, kk_from_bf16, kk_round_bf16, kk_coarse_silu_slope)
+    else EACH_RESIDUAL(uint16_t, kk_from_bf16, kk_round_bf16, ONE)
   } else {
     if (silu) EACH_RESIDUAL(float, F32, STORE_F32, kk_silu_slope)
     else EACH_RESIDUAL(float, F32, STORE_F32, ONE)

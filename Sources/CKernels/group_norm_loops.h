@@ -1,4 +1,5 @@
-// Private: the loops of group normalisation over (pixels, channels) with one coefficient per channel.
+// Private: the loops of group normalisation over (pixels, channels) with one coefficient per channel; one that is a NaN has
+// the bits of NAN.
 #pragma once
 #include "common.h"
 
