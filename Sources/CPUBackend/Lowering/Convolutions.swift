@@ -109,6 +109,7 @@ extension ConvolutionWeightGradient: CPUOp {
         kk_convolution_weight_gradient([pairs], p[0], p[1], p[2].assumingMemoryBound(to: Float.self), p[3])
       }
     }
+    if let product = product(x, dy, dw) { return product }
     var d = conednn_conv_desc(CONEDNN_CONV_BACKWARD_WEIGHTS, geometry, map: x.shape, kernel: dw.shape)
     // The packed gradient is float32 in any case: what is rounded is only the result.
     guard let handle = ConvolutionHandle(&d, x.dtype, .float32) else {
@@ -124,6 +125,29 @@ extension ConvolutionWeightGradient: CPUOp {
 }
 
 extension ConvolutionWeightGradient {
+  /// A kernel of one tap that sees every place once: dw = dy^T x over all places. oneDNN's convolutions in float32 take up
+  /// to 2.5 times as long for it: (32, 28, 28, 96) to 32 channels 1.4 against 0.55 ms.
+  fileprivate func product(_ x: Operand, _ dy: Operand, _ dw: Operand) -> Kernel? {
+    guard x.dtype == .float32, dw.shape[2] * dw.shape[3] == 1, geometry.groups == 1,
+      geometry.stride == [1, 1], x.shape.dimensions.dropLast() == dy.shape.dimensions.dropLast()
+    else { return nil }
+    let (c, k) = (x.shape[3], dy.shape[3]), places = x.shape.count / c
+    let turned = Layout([k, places], strides: [1, k])
+    let product = FusedMatMul(result: dw.dtype, hasBias: false, activation: nil, hasResidual: false).lowered(
+      [Operand(Spec([k, places], dy.dtype), turned), Operand(Spec([places, c], x.dtype))],
+      [Operand(Spec([k, c], dw.dtype))])
+    return Kernel(product.implementation, scratchBytes: product.scratchBytes) { p in
+      // Its left operand is dy; scratch is there only if it is wanted.
+      let count = product.scratchBytes > 0 ? 4 : 3
+      withUnsafeTemporaryAllocation(of: UnsafeMutableRawPointer.self, capacity: count) { q in
+        for (place, index) in [1, 0, 2, 3].prefix(count).enumerated() {
+          q.initializeElement(at: place, to: p[index])
+        }
+        product.body(UnsafePointer(q.baseAddress!))
+      }
+    }
+  }
+
   /// The kernel that multiplies pairs of images takes 0.4 to 0.95 of the time that oneDNN's has in plans in bfloat16, the
   /// least where maps are small. It writes pairs first, which pays when more than one tap reads them, and wants some
   /// channels on both sides.
