@@ -9,6 +9,7 @@ public struct TextGenerator: Sendable {
   public let tokenizer: Tokenizer
   /// The token that ends a text, if the model has one.
   public let end: Int32?
+  private let reader = StepReader()
 
   public init(model: any CausalLanguageModel, tokenizer: Tokenizer, end: Int32? = nil) {
     (self.model, self.tokenizer, self.end) = (model, tokenizer, end)
@@ -21,7 +22,7 @@ public struct TextGenerator: Sendable {
     _ prompt: String, _ options: GenerationOptions = .init(), _ body: (GeneratedToken) throws -> Bool
   ) throws {
     var decoder = try TokenDecoder(
-      model, prompts: [tokenizer.encode(prompt).ids], policy: options.policy, seed: options.seed)
+      model, prompts: [tokenizer.encode(prompt).ids], policy: options.policy, seed: options.seed, reader: reader)
     var pieces = StreamingDecoder(tokenizer), stops = StopStrings(options.stop)
     var last: Int32 = 0
     for index in 0..<options.maximumNewTokens {

@@ -14,7 +14,7 @@ public struct TokenDecoder {
   public private(set) var sequences: [[Int32]]
   private var random: [SplitMix64]
   private let cache: KeyValueCache
-  private var reader = StepReader()
+  private let reader: StepReader
   /// The logits (B, V) after the last token.
   public private(set) var logits: [[Float]] = []
 
@@ -23,6 +23,13 @@ public struct TokenDecoder {
   ///   context.
   public init(
     _ model: any CausalLanguageModel, prompts: [[Int32]], policy: SamplingPolicy, seed: UInt64
+  ) throws(GenerationError) {
+    try self.init(model, prompts: prompts, policy: policy, seed: seed, reader: StepReader())
+  }
+
+  /// With a reader that has read texts with this model before.
+  package init(
+    _ model: any CausalLanguageModel, prompts: [[Int32]], policy: SamplingPolicy, seed: UInt64, reader: StepReader
   ) throws(GenerationError) {
     guard !prompts.isEmpty, prompts.allSatisfy({ !$0.isEmpty }) else {
       throw GenerationError("an empty prompt: at least one token is needed")
@@ -40,7 +47,7 @@ public struct TokenDecoder {
         "the prompt has \(longest) tokens, but the model sees only \(model.contextLength): shorten it")
     }
     if let problem = policy.problem { throw GenerationError("\(problem.key) \(problem.reason)") }
-    (self.model, self.policy, sequences) = (model, policy, prompts)
+    (self.model, self.policy, self.reader, sequences) = (model, policy, reader, prompts)
     // Each sequence draws from its own stream: a batch changes nothing.
     random = prompts.indices.map { SplitMix64(key: seed, UInt64($0)) }
     let padding = prompts.map { longest - $0.count }
@@ -102,7 +109,7 @@ extension BeamSearch {
     }
     guard !prompt.isEmpty else { throw GenerationError("an empty prompt: at least one token is needed") }
     let cache = model.makeCache(batch: width, capacity: model.contextLength, leftPadding: nil)
-    var reader = StepReader()
+    let reader = StepReader()
     return run(end: end) { beams, parents in
       let isFirst = beams[0].isEmpty
       // Fewer beams than rows: the rest repeats the first, and is not looked at.

@@ -87,7 +87,9 @@ public struct Translator: Sendable {
         BeamSearch(width: beams, lengthPenalty: lengthPenalty, maximumLength: length), end: end)
     }
     var last = [Int32](repeating: Int32(config.bos_token_id), count: rows)
-    var reader = StepReader(), parents: [Int32]? = nil
+    // Of these sources alone: a graph reads what they were encoded as.
+    let reader = StepReader()
+    var parents: [Int32]? = nil
     while true {
       let tokens = Tensor(last, [rows, 1])
       let scores = reader(tokens, cache, parents: parents) {

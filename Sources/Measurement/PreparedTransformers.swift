@@ -30,18 +30,17 @@ extension PreparedWorkload {
       cache.truncate()
       return Evaluation([prompt], slots: cache.slots) { [model.nextLogits(prompt, cache: cache)] }
     }
-    // A generation reads one prompt, so its graph is never known before.
-    return PreparedWorkload(
-      items: (batch * 512, "tokens"), run: { evaluate(evaluation($0).graph(), slots: cache.slots) },
-      evaluation: evaluation)
+    return PreparedWorkload(items: (batch * 512, "tokens"), evaluation: evaluation)
   }
 
   static func gpt2Decode(_ batch: Int) -> PreparedWorkload {
     let (model, contents) = model { GPT2LMHeadModel(GPT2Config()) }
     let prompt = (0..<batch).map { tokenArray(16, below: model.vocabularySize, seed: UInt64($0)) }
+    // As a `TextGenerator` does for all its texts.
+    let reader = StepReader()
     func decoder() -> TokenDecoder {
       // Nothing can be thrown: the model knows all of these tokens, and they fit its context.
-      try! TokenDecoder(model, prompts: prompt, policy: .greedy, seed: 0)
+      try! TokenDecoder(model, prompts: prompt, policy: .greedy, seed: 0, reader: reader)
     }
     let cache = model.makeCache(batch: batch, capacity: model.contextLength)
     evaluate(

@@ -44,6 +44,48 @@ import Testing
     }
   }
 
+  /// What is assigned to may be another slot in each call, as a new text's memory is; only one that the graph reads
+  /// otherwise, or one of another shape, makes another graph.
+  @Test func otherSlotsAreAssignedTo() {
+    let second = Slot(Tensor([10, 20, 30] as [Float], [1, 3])), wide = Slot(Tensor.zeros([4, 3]))
+    var repeated = RepeatedStep(), graphs = 0
+    Backends.with(backend) {
+      evaluate([], slots: [weight, total, second, wide])
+      func step(_ value: Float, _ slot: Slot) -> [Float] {
+        let x = Tensor([value, value + 1], [1, 2])
+        return repeated([x], slots: [slot]) {
+          graphs += 1
+          let y = matmul(x, weight.value)
+          slot.value = slot.value + y
+          return [y]
+        }[0].floats()
+      }
+      for (count, slot) in [(1, total), (2, second), (2, total), (2, second), (3, wide)] {
+        let before = slot.value.floats()
+        #expect(step(2, slot) == expected(2, 1))
+        let rows = before.count / 3, added = (0..<rows).flatMap { _ in expected(2, 1) }
+        #expect(slot.value.floats() == zip(before, added).map(+))
+        #expect(graphs == count)
+      }
+      let shared = Slot(Tensor.zeros([1, 3]))
+      evaluate([], slots: [shared])
+      var reading = RepeatedStep()
+      graphs = 0
+      for slot in [total, second, shared, total] {
+        let before = shared.value.floats(), own = slot.value.floats()
+        let x = Tensor(1)
+        _ = reading([x], slots: [slot]) {
+          graphs += 1
+          slot.value = slot.value + shared.value + x
+          return [slot.value]
+        }
+        #expect(slot.value.floats() == zip(own, before).map { $0 + $1 + 1 })
+      }
+      // The third is read and assigned to.
+      #expect(graphs >= 3)
+    }
+  }
+
   /// As between generations while a model is trained: what is committed is read, what waits is part of the graph.
   @Test func assignmentsToWhatItReadsAreSeen() {
     run { step, graphs in

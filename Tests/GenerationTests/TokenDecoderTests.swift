@@ -44,9 +44,39 @@ import Testing
     }
   }
 
+  /// One reader for one text after another: prompts of one length, of one token, of several with another padding, and a
+  /// text that outgrows the context.
+  @Test func textsShareAReader() throws {
+    let reader = StepReader()
+    let texts: [[[Int32]]] = [
+      [[5, 9, 1]], [[6, 9, 2]], [[60, 3, 2]], [[7]], [[8]], [[5, 9, 1], [3]], [[3], [5, 9, 1]], [[1, 2, 3], [4, 5]],
+      [[9, 8, 7]],
+    ]
+    for prompts in texts {
+      var decoder = try TokenDecoder(model, prompts: prompts, policy: .greedy, seed: 0, reader: reader)
+      var seen = [decoder.logits], tokens: [[Int32]] = []
+      for _ in 0..<4 {
+        tokens.append(decoder.choose())
+        try decoder.append(tokens.last!)
+        seen.append(decoder.logits)
+      }
+      #expect(seen == fresh(prompts, tokens), "\(prompts)")
+    }
+    let prompt = (0..<30).map { Int32($0) }
+    var long = try TokenDecoder(model, prompts: [prompt], policy: .greedy, seed: 0, reader: reader)
+    var other = try TokenDecoder(model, prompts: [prompt], policy: .greedy, seed: 0)
+    for _ in 0..<8 {
+      #expect(long.logits == other.logits)
+      try long.append(long.choose())
+      try other.append(other.choose())
+    }
+  }
+
   @Test func twoAtOnceDoNotDisturbEachOther() throws {
-    let prompts: [[[Int32]]] = [[[1, 2, 3]], [[40, 41]]]
-    var decoders = try prompts.map { try TokenDecoder(model, prompts: $0, policy: .greedy, seed: 0) }
+    let prompts: [[[Int32]]] = [[[1, 2, 3]], [[40, 41]]], reader = StepReader()
+    var decoders = try prompts.map {
+      try TokenDecoder(model, prompts: $0, policy: .greedy, seed: 0, reader: reader)
+    }
     var tokens: [[[Int32]]] = [[], []], seen = decoders.map { [$0.logits] }
     for _ in 0..<8 {
       for index in decoders.indices {

@@ -65,8 +65,8 @@ public final class KeyValueCache: Sendable {
     return padding.map { maximum(places - $0.expanded(1), 0) } ?? places
   }
 
-  /// The number of tokens seen as an input of the graphs, int32: their only one that changes from pass to pass.
-  package var position: Tensor { state.withLock { $0.position } }
+  /// What graphs read besides the slots: the number of tokens seen, int32, and the padding, if any.
+  package var inputs: [Tensor] { [state.withLock { $0.position }] + (padding.map { [$0] } ?? []) }
 
   /// Counts `count` tokens as seen; the model does so at the end of a forward pass.
   public func advance(by count: Int) { state.withLock { $0 = State(length: $0.length + count) } }
