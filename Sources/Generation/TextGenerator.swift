@@ -22,7 +22,8 @@ public struct TextGenerator: Sendable {
     _ prompt: String, _ options: GenerationOptions = .init(), _ body: (GeneratedToken) throws -> Bool
   ) throws {
     var decoder = try TokenDecoder(
-      model, prompts: [tokenizer.encode(prompt).ids], policy: options.policy, seed: options.seed, reader: reader)
+      model, prompts: [tokenizer.encode(prompt).ids], policy: options.policy, seed: options.seed,
+      reader: reader)
     var pieces = StreamingDecoder(tokenizer), stops = StopStrings(options.stop)
     var last: Int32 = 0
     for index in 0..<options.maximumNewTokens {

@@ -29,7 +29,8 @@ public struct TokenDecoder {
 
   /// With a reader that has read texts with this model before.
   package init(
-    _ model: any CausalLanguageModel, prompts: [[Int32]], policy: SamplingPolicy, seed: UInt64, reader: StepReader
+    _ model: any CausalLanguageModel, prompts: [[Int32]], policy: SamplingPolicy, seed: UInt64,
+    reader: StepReader
   ) throws(GenerationError) {
     guard !prompts.isEmpty, prompts.allSatisfy({ !$0.isEmpty }) else {
       throw GenerationError("an empty prompt: at least one token is needed")

@@ -140,7 +140,8 @@ package final class Plan: Sendable {
       // Only an operand that is read exactly as it lies, perhaps in another shape, and once, may be overwritten.
       let bases = instruction.inputs.map(laidOut.base)
       let pairs = backend.inPlace(instruction.op, specs).compactMap { pair -> (output: Int, input: Int)? in
-        let input = instruction.inputs[pair.input], base = bases[pair.input], layout = laidOut.layout(of: input)
+        let input = instruction.inputs[pair.input], base = bases[pair.input],
+          layout = laidOut.layout(of: input)
         guard layout.isDense, layout.offset == 0, graph.specs[base].byteCount == specs[pair.input].byteCount,
           bases.filter({ $0 == base }).count == 1
         else { return nil }

@@ -155,7 +155,9 @@ struct Replay: Sendable {
 
   /// The tensors for other inputs and slots of the same specs; nil when the graph would be another one by now.
   func callAsFunction(_ values: [Tensor], slots: [Slot]) -> [Tensor]? {
-    guard slots.count == slotSpecs.count, zip(slots, slotSpecs).allSatisfy({ $0.spec == $1 }) else { return nil }
+    guard slots.count == slotSpecs.count, zip(slots, slotSpecs).allSatisfy({ $0.spec == $1 }) else {
+      return nil
+    }
     // A slot that is given twice, or is read anyway, makes another graph.
     let given = Set(slots.lazy.map { ObjectIdentifier($0) })
     guard given.count == slots.count else { return nil }

@@ -51,11 +51,13 @@ import Testing
                 gamma: gamma?.data,
                 beta: beta?.data, epsilon: 1e-5, rms: rms)
               kk_row_norm_forward(
-                &norm, x.data, nil, nil, y.data, rounded[0].data, rms ? nil : statistics[0].floats, statistics[1].floats
+                &norm, x.data, nil, nil, y.data, rounded[0].data, rms ? nil : statistics[0].floats,
+                statistics[1].floats
               )
               norm.result_type = other
               kk_row_norm_forward(
-                &norm, x.data, nil, nil, converted.data, nil, rms ? nil : statistics[0].floats, statistics[1].floats)
+                &norm, x.data, nil, nil, converted.data, nil, rms ? nil : statistics[0].floats,
+                statistics[1].floats)
               kk_row_norm_backward(
                 &norm, x.data, rms ? nil : statistics[0].floats, statistics[1].floats, dy.data,
                 residual?.data, dx.data, rounded[1].data, sums[0].floats, sums[1].floats)
