@@ -4,7 +4,8 @@
 #include "ckernels/normalize.h"
 #include "group_norm_loops.h"
 
-enum { BLOCK_PIXELS = 256, GRAIN = 1 << 14, SUMMED = 128 };
+enum { BLOCK_PIXELS = 256, GRAIN = 1 << 14 };
+enum { SUMMED = 128 };  // channels that are summed over samples at a time
 
 // Rows of (channels) floats kept for each sample.
 enum row {

@@ -4,7 +4,8 @@ import KalsaeTensors
 import Synchronization
 
 /// Reads tokens into caches of one model. The graph of a pass that reads one token of each sequence, or prompts of one
-/// length, is built until it has proved to be the same each time (see `RepeatedStep`): a server's texts share it.
+/// length, is built until it has proved to be the same each time (see `RepeatedStep`): a server's texts share it. Beams,
+/// whose `parents` could be taken for a padding, have a reader of their own.
 package final class StepReader: Sendable {
   private let step = Mutex(RepeatedStep())
 
