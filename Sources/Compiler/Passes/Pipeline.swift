@@ -15,6 +15,7 @@ package func compile(
   }
   run("decompose") { decompose($0, for: target) }
   run("simplify", if: .simplification, simplify)
+  run("take slices early", if: .slices, takeSlicesEarly)
   run("join parts", if: .movements, joinParts)
   run("scatter into sums", if: .movements, scatterIntoSums)
   run("transpose operands", if: .movements, transposeOperands)
@@ -71,6 +72,9 @@ package struct OptionalPasses: OptionSet, Hashable, Sendable {
   /// of products, and cast before that.
   package static let movements = OptionalPasses(rawValue: 4096)
 
+  /// What is only read in part is computed in part.
+  package static let slices = OptionalPasses(rawValue: 8192)
+
   /// Those that leave every kernel as it was written.
   package static let plain: OptionalPasses = [.simplification, .sharedLosses, .deadInstructions, .schedule]
 
@@ -82,6 +86,7 @@ package struct OptionalPasses: OptionSet, Hashable, Sendable {
     ("deadInstructions", .deadInstructions), ("schedule", .schedule), ("views", .views),
     ("dropout", .dropout),
     ("movements", .movements),
+    ("slices", .slices),
   ]
 
   package static let all = each.reduce(into: OptionalPasses()) { $0.formUnion($1.pass) }
