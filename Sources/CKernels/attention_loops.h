@@ -102,10 +102,6 @@ const kk_attention_loops *kk_attention_loops_for(kk_dtype type);
 /// attention_loops_bf16.c; NULL where the processor has no such instruction.
 const kk_attention_loops *kk_attention_loops_bf16(void);
 
-/// attention_loops_wide.c: products for 32 registers of 64 bytes, where there are such.
-bool kk_has_wide_registers(void);
-void kk_multiply_wide(const kk_product *product);
-
 /// s = factor s + mask (rows, or one for all if `mask_row` is 0), after which the factor is 1.
 void kk_scores_add(kk_scores *scores, const float *mask, int64_t mask_row);
 
@@ -121,3 +117,11 @@ void kk_row_scores(
 
 /// y_j += sum_i p_i v(i, j), v (rows, n) of f32 or bf16 in rows of `v_row`.
 void kk_row_mix(float *y, const float *p, const void *v, kk_dtype type, int64_t v_row, long rows, long n);
+
+// attention_loops_wide.c: the same for 32 registers of 64 bytes, where there are such.
+bool kk_has_wide_registers(void);
+void kk_multiply_wide(const kk_product *product);
+void kk_row_scores_wide(
+    float *s, const float *q, const void *k, kk_dtype type, int64_t k_row, long rows, long n, float scale);
+void kk_row_mix_wide(
+    float *y, const float *p, const void *v, kk_dtype type, int64_t v_row, long rows, long n);

@@ -1,4 +1,5 @@
-// The products of attention in f32 for processors of level x86-64-v4.
+// The products of attention in f32, and its loops for one query, for processors of level x86-64-v4: with registers of 32
+// bytes, which compilers prefer there, too few loads are under way for the fastest memory.
 #include "attention_loops.h"
 
 #if defined(__x86_64__) && !defined(KK_BASELINE)
@@ -7,11 +8,30 @@
 #define TARGET __attribute__((target("arch=x86-64-v4"), min_vector_width(512)))
 #define FUNCTION TARGET static
 #define MULTIPLY(SUM, X, Y) (SUM) += (X) * (Y)
+#include "attention_row_loops.h"
 #include "attention_tiles.h"
 
 bool kk_has_wide_registers(void) { return __builtin_cpu_supports("x86-64-v4"); }
 void kk_multiply_wide(const kk_product *product) { multiply_wide(product); }
+
+void kk_row_scores_wide(
+    float *s, const float *q, const void *k, kk_dtype type, int64_t k_row, long rows, long n, float scale) {
+  row_scores(s, q, k, type, k_row, rows, n, scale);
+}
+
+void kk_row_mix_wide(
+    float *y, const float *p, const void *v, kk_dtype type, int64_t v_row, long rows, long n) {
+  row_mix(y, p, v, type, v_row, rows, n);
+}
 #else
 bool kk_has_wide_registers(void) { return false; }
 void kk_multiply_wide(const kk_product *product) { (void)product; }
+void kk_row_scores_wide(
+    float *s, const float *q, const void *k, kk_dtype type, int64_t k_row, long rows, long n, float scale) {
+  (void)s, (void)q, (void)k, (void)type, (void)k_row, (void)rows, (void)n, (void)scale;
+}
+void kk_row_mix_wide(
+    float *y, const float *p, const void *v, kk_dtype type, int64_t v_row, long rows, long n) {
+  (void)y, (void)p, (void)v, (void)type, (void)v_row, (void)rows, (void)n;
+}
 #endif

@@ -28,7 +28,8 @@ typedef struct {
 
 enum { KK_MOST_PRODUCT_ROWS = 4, KK_PRODUCT_PANEL = 64 };
 
-/// Reads b once, whatever m is, and sums in f32. `bias` may be NULL. `scratch` has kk_row_product_scratch bytes.
+/// Reads b once, whatever m is, and sums in f32. `bias` may be NULL. `scratch` has kk_row_product_scratch bytes, which
+/// depend on kk_threads().
 void kk_row_product_run(
     const kk_row_product *product, const void *x, const void *b, const float *bias, void *y, void *scratch);
 
