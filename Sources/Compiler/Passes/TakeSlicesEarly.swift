@@ -1,9 +1,9 @@
 import KalsaeTensors
 
-/// Where one slice is all that is read of a value, computes nothing else of it: the slice is taken of the operands.
+/// Where slices are all that is read of a value, computes nothing else of it: they are taken of its operands.
 ///
-/// So a language model that reads a prompt has its last layer's product network for the last position alone, and a
-/// classifier that of its class token: nearly one of twelve layers less.
+/// So a language model that reads a prompt computes its last layer's queries, products and network for the last position
+/// alone, and a classifier those of its class token: nearly one of twelve layers less.
 package func takeSlicesEarly(_ graph: Graph) -> Graph {
   var result = graph
   // Against the order of execution: every reader of a value is known when its instruction comes.
@@ -28,36 +28,47 @@ package func takeSlicesEarly(_ graph: Graph) -> Graph {
     }
   }
 
-  for instruction in graph.instructions.reversed() {
+  /// The ops that compute the slices of an instruction's first output, if that is less than all of it and nothing else of
+  /// the instruction is read.
+  func parts(_ instruction: Graph.Instruction) -> [(op: any Op, operands: [AxisSlice?], output: Int)]? {
     let value = instruction.outputs[0]
-    if let slice = (instruction.op as? Slice).flatMap({
-      AxisSlice($0, graph.specs[instruction.inputs[0]].shape)
-    }),
-      slices[instruction.inputs[0]]?[slice] == nil
-    {
-      takeSlices(of: value)
-      slices[instruction.inputs[0], default: [:]][slice] = value
+    guard let wanted = slices[value], instruction.outputs.allSatisfy({ !readWhole.contains($0) }),
+      instruction.outputs.dropFirst().allSatisfy({ slices[$0] == nil }),
+      wanted.count == 1
+        || wanted.values.reduce(0, { $0 + result.specs[$1].shape.count }) < graph.specs[value].shape.count
+    else { return nil }
+    var parts: [(op: any Op, operands: [AxisSlice?], output: Int)] = []
+    for (slice, output) in wanted.sorted(by: { $0.value > $1.value }) {
+      guard let (op, operands) = narrowed(instruction, to: slice, graph.specs) else { return nil }
+      parts.append((op, operands, output))
+    }
+    return parts
+  }
+
+  for instruction in graph.instructions.reversed() {
+    if let parts = parts(instruction) {
+      slices[instruction.outputs[0]] = nil
+      for (op, operands, output) in parts {
+        let inputs = zip(instruction.inputs, operands).map { input, slice in
+          if let slice { return sliced(input, slice) }
+          readWhole.insert(input)
+          return input
+        }
+        guard let specs = try? op.outputs(inputs.map { result.specs[$0] }) else {
+          fatalError("takeSlicesEarly: \(op) rejects the slices of its operands")
+        }
+        let others = specs.dropFirst().map { result.addValue($0) }
+        reversed.append(.init(op: op, inputs: inputs, outputs: [output] + others))
+      }
       continue
     }
-    let isOnlySliced =
-      !readWhole.contains(value) && slices[value]?.count == 1
-      && instruction.outputs.dropFirst().allSatisfy { !readWhole.contains($0) && slices[$0] == nil }
-    if isOnlySliced, let (slice, output) = slices[value]?.first,
-      let (op, operands) = narrowed(instruction, to: slice, graph.specs)
+    instruction.outputs.forEach(takeSlices)
+    if let op = instruction.op as? Slice,
+      let slice = AxisSlice(op, graph.specs[instruction.inputs[0]].shape),
+      slices[instruction.inputs[0]]?[slice] == nil
     {
-      slices[value] = nil
-      let inputs = zip(instruction.inputs, operands).map { input, slice in
-        if let slice { return sliced(input, slice) }
-        readWhole.insert(input)
-        return input
-      }
-      guard let specs = try? op.outputs(inputs.map { result.specs[$0] }) else {
-        fatalError("takeSlicesEarly: \(op) rejects the slices of its operands")
-      }
-      let others = specs.dropFirst().map { result.addValue($0) }
-      reversed.append(.init(op: op, inputs: inputs, outputs: [output] + others))
+      slices[instruction.inputs[0], default: [:]][slice] = instruction.outputs[0]
     } else {
-      instruction.outputs.forEach(takeSlices)
       reversed.append(instruction)
       readWhole.formUnion(instruction.inputs)
     }
@@ -111,9 +122,10 @@ private func narrowed(
     }
     return (op, operands)
   case let op as MatMul:
-    // Rows of the product are products of rows.
-    guard slice.axis == output.rank - 2 else { return nil }
-    first[0] = slice.along(inputs[0].rank - 2)
+    // Rows of the product are products of rows, and columns of columns.
+    guard slice.axis >= output.rank - 2 else { return nil }
+    let operand = slice.axis - (output.rank - 2)
+    first[operand] = slice.along(inputs[operand].rank - 2 + operand)
     return (op, first)
   case is LayerNormalization, is RMSNormalization, is Softmax, is LogSoftmax:
     guard slice.axis < output.rank - 1 else { return nil }
@@ -130,6 +142,11 @@ private func narrowed(
     return (op, first)
   case let op as Transpose:
     return (op, [slice.along(op.permutation[slice.axis])])
+  case let op as Slice:
+    guard op.start[slice.axis] == 0, output[slice.axis] == inputs[0][slice.axis] else { return nil }
+    var end = op.end
+    end[slice.axis] = slice.count
+    return (Slice(start: op.start, end: end, step: op.step), [slice])
   case is Reshape:
     guard let source = beforeReshape(slice, from: inputs[0].dimensions, to: output.dimensions) else {
       return nil
