@@ -19,6 +19,15 @@ typedef uint32_t kk_lane_bits __attribute__((ext_vector_type(16), aligned(4)));
 #define KK_LOAD(P) (*(const kk_lanes *)(P))
 #define KK_STORE(P, X) (*(kk_lanes *)(P) = (X))
 
+// By address: vectors are wider than what the callers' targets return in a register.
+KK_INLINE float kk_sum_of(const kk_lanes *x) {
+  typedef float f8 __attribute__((ext_vector_type(8)));
+  typedef float f4 __attribute__((ext_vector_type(4)));
+  f8 y = x->lo + x->hi;
+  f4 z = y.lo + y.hi;
+  return (z.x + z.z) + (z.y + z.w);
+}
+
 // Rounded up to whole vectors.
 KK_INLINE int64_t kk_whole_lanes(int64_t n) { return (n + KK_LANES - 1) / KK_LANES * KK_LANES; }
 

@@ -16,14 +16,6 @@ KK_INLINE TARGET float number(const void *p, kk_dtype type, long at) {
   return type == KK_F32 ? ((const float *)p)[at] : kk_from_bf16(((const uint16_t *)p)[at]);
 }
 
-KK_INLINE TARGET float total(const kk_lanes *x) {
-  typedef float f8 __attribute__((ext_vector_type(8)));
-  typedef float f4 __attribute__((ext_vector_type(4)));
-  f8 y = x->lo + x->hi;
-  f4 z = y.lo + y.hi;
-  return (z.x + z.z) + (z.y + z.w);
-}
-
 // R rows at a time share the loads of q.
 #define SCORES(R)                                                                                            \
   for (; i + R <= rows; i += R) {                                                                            \
@@ -36,7 +28,7 @@ KK_INLINE TARGET float total(const kk_lanes *x) {
     _Pragma("unroll") for (int r = 0; r < R; r++) {                                                          \
       float rest = 0;                                                                                        \
       for (long l = j; l < n; l++) rest += q[l] * number(k, type, (i + r) * k_row + l);                      \
-      s[i + r] = scale * (total(&sum[r]) + rest);                                                            \
+      s[i + r] = scale * (kk_sum_of(&sum[r]) + rest);                                                        \
     }                                                                                                        \
   }
 

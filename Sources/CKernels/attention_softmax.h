@@ -24,14 +24,6 @@ KK_INLINE TARGET float maximum_of(const kk_lanes *x) {
   return a > b ? a : b;
 }
 
-KK_INLINE TARGET float sum_of(const kk_lanes *x) {
-  typedef float f8 __attribute__((ext_vector_type(8)));
-  typedef float f4 __attribute__((ext_vector_type(4)));
-  f8 y = x->lo + x->hi;
-  f4 z = y.lo + y.hi;
-  return (z.x + z.z) + (z.y + z.w);
-}
-
 // A group of truth values; rows of fewer than 64 share one.
 struct kept {
   uint64_t group;
@@ -98,7 +90,7 @@ KK_INLINE TARGET void softmax_rows(
     }
     total += rest;
     fade[r] = fade[r] == -INFINITY ? 0.0f : exp2f(fade[r] - shift);
-    sum[r] = sum[r] * fade[r] + sum_of(&total);
+    sum[r] = sum[r] * fade[r] + kk_sum_of(&total);
   }
 }
 
