@@ -2,8 +2,11 @@ import CKernels
 import Testing
 
 @Suite struct RowProductTests {
-  /// Against sums in Double, with and without what is added, for widths that fill no vector.
-  @Test(arguments: [(1, 1, 1), (1, 130, 40), (2, 50, 31), (3, 65, 17), (4, 64, 768), (1, 4500, 9)])
+  /// Against sums in Double, with and without what is added, for widths that fill no vector, and for matrices
+  /// that are divided by rows, by columns and by both.
+  @Test(arguments: [
+    (1, 1, 1), (1, 130, 40), (2, 50, 31), (3, 65, 17), (4, 64, 768), (1, 4500, 9), (4, 2100, 130),
+  ])
   func products(_ extents: (m: Int, n: Int, k: Int)) {
     var random = Seeded(80)
     let (m, n, k) = extents

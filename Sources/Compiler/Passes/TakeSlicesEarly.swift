@@ -82,11 +82,9 @@ package func takeSlicesEarly(_ graph: Graph) -> Graph {
 /// A slice along one axis.
 private struct AxisSlice: Hashable {
   var axis: Int, start: Int, step: Int, count: Int
+}
 
-  init(axis: Int, start: Int, step: Int, count: Int) {
-    (self.axis, self.start, self.step, self.count) = (axis, start, step, count)
-  }
-
+extension AxisSlice {
   /// Nil when `slice` narrows no axis, or more than one.
   init?(_ slice: Slice, _ shape: Shape) {
     let narrowed = shape.dimensions.indices.filter {
