@@ -17,7 +17,7 @@ struct job {
 struct memory {
   float *k, *v;             // keys transposed, values paired
   float *s, *mask;          // (rows, keys)
-  float *sum, *top, *total; // (queries, value width) and (queries)
+  float *sum, *top, *total; // (queries, value width), (queries), (queries, lanes)
   float *rows;              // keys or queries by rows
   kk_ahead ahead;
 };
@@ -45,7 +45,7 @@ static int64_t divide(const kk_attention *a, float *scratch, struct memory *m) {
   TAKE(mask, kk_mask_floats(a));
   TAKE(sum, queries * kk_whole_lanes(a->value_width));
   TAKE(top, queries);
-  TAKE(total, queries);
+  TAKE(total, queries * KK_LANES);
   TAKE(rows, kk_max(keys, rows) * kk_whole_lanes(a->width));
 #undef TAKE
   return used;
@@ -68,18 +68,19 @@ static void attend_block(
   kk_unit_rows rows =
       kk_form_rows(q, a->type, a->q_strides[1] * element, b->rows, a->width, pairs, m->rows);
   const long depth = kk_units(a->width, pairs);
+  const int64_t seen = kk_visible_keys(a, b->query) - b->key;
   j->loops->multiply(&(kk_product){
       .m = b->rows, .n = b->keys, .depth = depth, .a = rows.rows, .a_row = rows.row, .a_step = 4, .b = m->k,
       .b_lanes = kk_whole_lanes(panel_keys), .b_depth = depth, .c = m->s, .c_row = pitch,
-      .ahead = &m->ahead});
+      .causal = a->causal ? KK_CAUSAL_COLUMNS : KK_NOT_CAUSAL, .seen = seen, .ahead = &m->ahead});
   const kk_scores scores = kk_masked_scores(a, b, m->s, m->mask);
   float fade[KK_MOST_ROWS], *sum = m->sum + at * lanes;
-  j->loops->softmax(&scores, m->top + at, m->total + at, fade);
+  j->loops->softmax(&scores, m->top + at, m->total + at * KK_LANES, fade);
   if (add) kk_rows_scale(sum, lanes, b->rows, lanes, fade);
   j->loops->multiply(&(kk_product){
       .m = b->rows, .n = lanes, .depth = kk_units(b->keys, pairs), .a = m->s, .a_row = 4 * pitch, .a_step = 4,
       .b = m->v, .b_lanes = lanes, .b_depth = kk_units(panel_keys, pairs), .c = sum, .c_row = lanes,
-      .add = add, .ahead = &m->ahead});
+      .add = add, .causal = a->causal ? KK_CAUSAL_DEPTH : KK_NOT_CAUSAL, .seen = seen, .ahead = &m->ahead});
 }
 
 // The results of queries that have seen all their keys.
@@ -89,7 +90,9 @@ static void finish(const struct job *j, const struct memory *m, const kk_unit *u
   float *log_sum = j->log_sum + head * a->queries + rows.first, factors[KK_MOST_ROWS];
   const int64_t first = rows.first - u->range.first;
   for (long i = 0; i < rows.count; i++) {
-    const float top = m->top[first + i], total = m->total[first + i];
+    const float top = m->top[first + i];
+    const kk_lanes totals = KK_LOAD(m->total + (first + i) * KK_LANES);
+    const float total = kk_sum_of(&totals);
     const bool sees = top != -INFINITY;
     log_sum[i] = sees ? KK_LN_2 * top + logf(total) : 0;
     factors[i] = sees ? 1 / total : 0;
@@ -164,7 +167,8 @@ static void attend_keys(
 static void attend(const struct job *j, struct memory *m, const kk_unit *u, const kk_unit *next) {
   const kk_attention *a = j->attention;
   const int64_t visible = kk_visible_keys(a, u->range.first + u->range.count - 1), space = kk_block_keys(a);
-  for (long i = 0; i < u->range.count; i++) m->top[i] = -INFINITY, m->total[i] = 0;
+  for (long i = 0; i < u->range.count; i++) m->top[i] = -INFINITY;
+  memset(m->total, 0, (size_t)(u->range.count * KK_LANES) * sizeof(float));
   int64_t first_seen = a->keys;
   for (int64_t key = 0; key == 0 || key < visible; key += space) {
     struct keys keys = {.first = key, .count = kk_min(space, visible - key), .space = space, .next_unit = *u};

@@ -6,7 +6,7 @@
 #include "attention_forms.h"
 #include "ckernels/attention.h"
 
-enum { KK_MOST_KEYS = 256, KK_MOST_ROWS = 48, KK_MOST_CAUSAL_ROWS = 24 };
+enum { KK_MOST_KEYS = 256, KK_MOST_ROWS = 48, KK_MOST_CAUSAL_ROWS = 36 };
 
 #define KK_LOG2_OF_E 1.442695041f
 #define KK_LN_2 0.693147181f
@@ -32,7 +32,7 @@ KK_INLINE int64_t kk_block_keys(const kk_attention *a) {
   return kk_min(kk_max(64, kk_min(keys, KK_MOST_KEYS)), kk_whole_lanes(a->keys));
 }
 
-/// Most queries of a block of scores. Those of causal ones are few, since all take as many keys as the last sees.
+/// Most queries of a block of scores. Those of causal ones are fewer, since the softmax takes as many keys as the last sees.
 KK_INLINE int64_t kk_block_rows(const kk_attention *a) {
   return a->causal ? KK_MOST_CAUSAL_ROWS : KK_MOST_ROWS;
 }

@@ -104,6 +104,7 @@ static void go_back_block(
   const int64_t pitch = kk_block_pitch(a), element = (int64_t)kk_dtype_size(a->type);
   const int64_t q_row = a->q_strides[1] * element, dy_row = r->dy_strides[1] * element;
   const long lanes = kk_whole_lanes(panel_keys), depth = kk_units(b->rows, pairs);
+  const int64_t seen = kk_visible_keys(a, b->query) - b->key;
   const void *q = kk_operand_at(j->q, a->type, a->q_strides, b->batch, b->query, b->head);
   const void *dy = kk_operand_at(r->dy, a->type, r->dy_strides, b->batch, b->query, b->head);
 
@@ -111,8 +112,10 @@ static void go_back_block(
   kk_product product = {
       .m = b->rows, .n = b->keys, .depth = kk_units(a->width, pairs), .a = rows.rows, .a_row = rows.row,
       .a_step = 4, .b = m->k, .b_lanes = lanes, .b_depth = kk_units(a->width, pairs), .c = m->s,
-      .c_row = pitch, .ahead = &m->ahead};
+      .c_row = pitch, .causal = a->causal ? KK_CAUSAL_COLUMNS : KK_NOT_CAUSAL, .seen = seen, .ahead = &m->ahead};
   loops->multiply(&product);
+  // Hidden scores become -infinity, but what their gradients are multiplied with has to be finite.
+  product.causal = KK_NOT_CAUSAL;
   const kk_scores scores = kk_masked_scores(a, b, m->s, m->mask);
   rows = kk_form_rows(dy, a->type, dy_row, b->rows, a->value_width, pairs, m->rows);
   product.depth = product.b_depth = kk_units(a->value_width, pairs);
@@ -137,7 +140,8 @@ static void go_back_block(
   loops->multiply(&(kk_product){
       .m = b->rows, .n = width, .depth = kk_units(b->keys, pairs), .a = m->dp, .a_row = 4 * pitch,
       .a_step = 4, .b = m->paired_k, .b_lanes = width, .b_depth = kk_units(panel_keys, pairs),
-      .c = m->dq + b->query * width, .c_row = width, .add = add, .ahead = &m->ahead});
+      .c = m->dq + b->query * width, .c_row = width, .add = add,
+      .causal = a->causal ? KK_CAUSAL_DEPTH : KK_NOT_CAUSAL, .seen = seen, .ahead = &m->ahead});
 }
 
 // dq of queries that have seen all keys of the range, or the range's share of it; 0 if they saw none.

@@ -3,6 +3,7 @@
 
 #define TARGET
 #define FUNCTION KK_CLONES static
+#define UNIT_NUMBERS 1
 #define MULTIPLY(SUM, X, Y) (SUM) += (X) * (Y)
 #define STORE_ROWS(P, AT, X, Y, BOTH)                                                                        \
   do {                                                                                                       \

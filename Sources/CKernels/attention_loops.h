@@ -58,6 +58,9 @@ KK_INLINE void kk_fetch(kk_ahead *a) {
   }
 }
 
+/// What rows of causal scores are spared: columns of s = q k^T, or depth of y = p v.
+typedef enum { KK_NOT_CAUSAL, KK_CAUSAL_COLUMNS, KK_CAUSAL_DEPTH } kk_causal;
+
 /// c (m, n) = [c +] a b over `depth` units, a(i, l) at i a_row + l a_step bytes, c by rows and written up to whole
 /// vectors. b lies in panels of up to four vectors of lanes, one behind the other, each (b_depth, its lanes).
 typedef struct {
@@ -69,6 +72,8 @@ typedef struct {
   float *c;
   int64_t c_row;
   bool add;
+  kk_causal causal;
+  int64_t seen;  // keys that row 0 has to do with; each row has one more than the one before
   kk_ahead *ahead;
 } kk_product;
 
@@ -97,8 +102,8 @@ typedef struct {
 typedef struct {
   bool pairs;
   void (*multiply)(const kk_product *product);
-  /// One step of the online softmax (arXiv 2205.14135, algorithm 1): s becomes 2^(s - top), by rows; top and sum (rows) are
-  /// brought up to date, and `fade` (rows) is the factor for what was summed before.
+  /// One step of the online softmax (arXiv 2205.14135, algorithm 1): s becomes 2^(s - top), by rows; top (rows) and sum
+  /// (rows, lanes, to be added up) are brought up to date, and `fade` (rows) is the factor for what was summed before.
   void (*softmax)(const kk_scores *scores, float *top, float *sum, float *fade);
   /// p = 2^(s - log_sum), and ds = p (dp - dot) in place of dp (rows, keys). f32: p in place of s. bf16: rows 2 i of s
   /// become pairs of p, rows 2 i + 1 pairs of ds, and those of dp ds by rows; there is room for an even number of rows.

@@ -7,9 +7,13 @@
 #include <immintrin.h>
 
 #define WIDE
-#define TARGET __attribute__((target("arch=x86-64-v4,avx512bf16")))
+#define TARGET __attribute__((target("arch=x86-64-v4,avx512bf16"), min_vector_width(512)))
 #define FUNCTION TARGET static
+#define REGISTERS 4
+#include "coarse_lanes.h"
+#define EXP2(X) ((X)->all = coarse_exp2_of_numbers((X)->all))
 
+#define UNIT_NUMBERS 2
 #define MULTIPLY(SUM, X, Y)                                                                                  \
   (SUM) = (kk_lanes)_mm512_dpbf16_ps((__m512)(SUM), (__m512bh)(X), (__m512bh)(Y))
 

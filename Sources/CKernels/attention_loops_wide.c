@@ -7,6 +7,7 @@
 // A level alone prefers registers of 32 bytes.
 #define TARGET __attribute__((target("arch=x86-64-v4"), min_vector_width(512)))
 #define FUNCTION TARGET static
+#define UNIT_NUMBERS 1
 #define MULTIPLY(SUM, X, Y) (SUM) += (X) * (Y)
 #include "attention_row_loops.h"
 #include "attention_tiles.h"

@@ -4,16 +4,29 @@
 #include "mathf.h"
 #include "random.h"
 
+// Some vectors of scores at a time.
+#ifndef EXP2
+#define REGISTERS 4
+typedef float numbers __attribute__((ext_vector_type(16 * REGISTERS)));
+typedef uint32_t number_bits __attribute__((ext_vector_type(16 * REGISTERS)));
+typedef union {
+  numbers all;
+  kk_lanes parts[REGISTERS];
+} parted_numbers;
+
 // 2^x for x <= 0 or a little above; below 2^-126 it fades to 0. Relative error within 2 units in the last place.
-KK_INLINE TARGET void exp2_of_negative(kk_lanes *y, const kk_lanes *argument) {
+KK_INLINE TARGET void exp2_of_negative(parted_numbers *y) {
   KK_CONTRACT
-  const kk_lanes x = *argument < (kk_lanes)-127.0f ? (kk_lanes)-127.0f : *argument;
+  const numbers x = y->all < (numbers)-127.0f ? (numbers)-127.0f : y->all;
   // Rounds x to an integer k, and leaves k + 127 in the last bits.
   const float rounder = KK_ROUNDER + 127;
-  const kk_lanes shifted = x + rounder, r = x - (shifted - rounder);
-  const kk_lane_bits power = (kk_lane_bits)shifted << 23;
-  *y = KK_EXP2_NEAR_ZERO(r) * (kk_lanes)power;
+  const numbers shifted = x + rounder, r = x - (shifted - rounder);
+  const number_bits power = (number_bits)shifted << 23;
+  y->all = KK_EXP2_NEAR_ZERO(r) * (numbers)power;
 }
+#define EXP2(X) exp2_of_negative(X)
+#endif
+enum { CHUNK = 16 * REGISTERS };
 
 KK_INLINE TARGET float maximum_of(const kk_lanes *x) {
   typedef float f8 __attribute__((ext_vector_type(8)));
@@ -39,13 +52,12 @@ KK_INLINE TARGET const float *kept_at(struct kept *kept, const kk_keep *keep, ui
   return kept->values + element % KK_KEEP_GROUP;
 }
 
-// 2^(factor s - shift) of 16 scores. The product is rounded by itself, so that the largest gives 1.
-#define PROBABILITIES(Y, S, SHIFT)                                                                           \
-  do {                                                                                                       \
-    kk_lanes scaled = KK_LOAD(S) * factor;                                                                   \
-    scaled = scaled - (SHIFT);                                                                               \
-    exp2_of_negative(&(Y), &scaled);                                                                         \
-  } while (0)
+// 2^(factor s - shift) of scores that lie in `y`. The product is rounded by itself, so that the largest gives 1.
+KK_INLINE TARGET void make_probabilities(parted_numbers *y, float factor, const parted_numbers *shift) {
+  y->all = y->all * factor;
+  y->all = y->all - shift->all;
+  EXP2(y);
+}
 
 KK_INLINE TARGET void softmax_rows(
     const kk_scores *x, float *top, float *sum, float *fade, const bool drops) {
@@ -73,24 +85,27 @@ KK_INLINE TARGET void softmax_rows(
     const uint64_t element = x->element + (uint64_t)r * x->element_row;
     // A query that has seen nothing yet: everything it has is 2^-infinity.
     const float shift = top[r] == -INFINITY ? 0.0f : top[r];
-    kk_lanes total = (kk_lanes)0.0f, rest = total;
-    for (long k = 0; k < n; k += 32) {
-      const float *keep = drops ? kept_at(&kept, x->keep, element + (uint64_t)k) : NULL;
-      const bool both = k + 16 < n;
-      kk_lanes y, z = (kk_lanes)0.0f;
-      PROBABILITIES(y, row + k, shift);
-      total += y;
-      if (drops) y *= KK_LOAD(keep);
-      if (both) {
-        PROBABILITIES(z, row + k + 16, shift);
-        rest += z;
-        if (drops) z *= KK_LOAD(keep + 16);
-      }
-      STORE_ROWS(row, k, y, z, both);
-    }
-    total += rest;
+    const parted_numbers shifts = {(numbers)shift};
     fade[r] = fade[r] == -INFINITY ? 0.0f : exp2f(fade[r] - shift);
-    sum[r] = sum[r] * fade[r] + kk_sum_of(&total);
+    kk_lanes total = KK_LOAD(sum + r * KK_LANES) * fade[r], rest = (kk_lanes)0.0f;
+    for (long k = 0; k < n; k += CHUNK) {
+      const float *keep = drops ? kept_at(&kept, x->keep, element + (uint64_t)k) : NULL;
+      parted_numbers y;
+      _Pragma("unroll") for (int i = 0; i < REGISTERS; i++)
+          y.parts[i] = k + 16 * i < n ? KK_LOAD(row + k + 16 * i) : (kk_lanes)-INFINITY;
+      make_probabilities(&y, factor, &shifts);
+      _Pragma("unroll") for (int i = 0; i < REGISTERS; i += 2) {
+        total += y.parts[i];
+        rest += y.parts[i + 1];
+        const long at = k + 16 * i;
+        if (at >= n) break;
+        const bool both = at + 16 < n;
+        if (drops) y.parts[i] *= KK_LOAD(keep + 16 * i);
+        if (drops && both) y.parts[i + 1] *= KK_LOAD(keep + 16 * (i + 1));
+        STORE_ROWS(row, at, y.parts[i], y.parts[i + 1], both);
+      }
+    }
+    KK_STORE(sum + r * KK_LANES, total + rest);
   }
 }
 
@@ -104,13 +119,18 @@ KK_INLINE TARGET void softmax_gradient_rows(
     const kk_scores *x, long r, const bool second, float *dp, const float *log_sum, const float *dot,
     const bool drops, struct kept kept[2]) {
   const long n = kk_whole_lanes(x->keys);
-  const float factor = x->factor;
   const uint64_t element = x->element + (uint64_t)r * x->element_row;
   float *rows[2] = {x->s + r * x->pitch, x->s + (r + 1) * x->pitch};
   float *gradients[2] = {dp + r * x->pitch, dp + (r + 1) * x->pitch};
+  parted_numbers shifts = {(numbers)log_sum[r]};
+  if (second) shifts.parts[2] = shifts.parts[3] = (kk_lanes)log_sum[r + 1];
   for (long k = 0; k < n; k += 32) {
     const bool both = k + 16 < n;
-    kk_lanes p[2][2] = {{0}}, ds[2][2] = {{0}};
+    parted_numbers y = {(numbers)-INFINITY};
+    _Pragma("unroll") for (int i = 0; i < 2 + 2 * second; i++) 
+        if (i % 2 == 0 || both) y.parts[i] = KK_LOAD(rows[i / 2] + k + i % 2 * 16);
+    make_probabilities(&y, x->factor, &shifts);
+    kk_lanes p[2][2] = {{y.parts[0], y.parts[1]}, {y.parts[2], y.parts[3]}}, ds[2][2] = {{0}};
     _Pragma("unroll") for (int i = 0; i < 2; i++) {
       if (i == 1 && !second) break;
       const uint64_t at_row = element + (uint64_t)i * x->element_row + (uint64_t)k;
@@ -119,9 +139,7 @@ KK_INLINE TARGET void softmax_gradient_rows(
       const float *keep = drops ? kept_at(group, x->keep, at_row) : NULL;
       _Pragma("unroll") for (int h = 0; h < 2; h++) {
         if (h == 1 && !both) break;
-        const long at = k + 16 * h;
-        PROBABILITIES(p[i][h], rows[i] + at, log_sum[r + i]);
-        kk_lanes gradient = KK_LOAD(gradients[i] + at);
+        kk_lanes gradient = KK_LOAD(gradients[i] + k + 16 * h);
         if (drops) gradient *= KK_LOAD(keep + 16 * h);
         ds[i][h] = p[i][h] * (gradient - dot[r + i]);
         if (drops) p[i][h] *= KK_LOAD(keep + 16 * h);

@@ -25,21 +25,14 @@
 
 typedef float unit __attribute__((aligned(2)));
 
-// All rows, `MOST` at a time or one fewer.
-#define STRIP(MOST, CASES)                                                                                   \
-  for (long t = 0, tiles = kk_ceil_div(p->m, MOST); t < tiles; t++) {                                        \
-    const long i = p->m * t / tiles;                                                                         \
-    const char *a = (const char *)p->a + i * p->a_row;                                                       \
-    kk_fetch(p->ahead);                                                                                      \
-    float *c = p->c + i * p->c_row + 16 * at;                                                                \
-    switch (p->m * (t + 1) / tiles - i) { CASES }                                                            \
-  }
-
 #define CASE(R, V)                                                                                           \
-  case R: tile_##R##x##V(p, a, b, b_row, c); break;
+  case R: tile_##R##x##V(&tile, a, b, b_row, c); break;
 #define UP_TO_6(V) CASE(1, V) CASE(2, V) CASE(3, V) CASE(4, V) CASE(5, V) CASE(6, V)
 #define UP_TO_8(V) UP_TO_6(V) CASE(7, V) CASE(8, V)
 #define UP_TO_12(V) UP_TO_8(V) CASE(9, V) CASE(10, V) CASE(11, V) CASE(12, V)
+
+/// Keys that the last of rows ..< end has to do with, if there is a limit.
+KK_INLINE TARGET long seen_keys(const kk_product *p, long end) { return kk_max(0, p->seen + end - 1); }
 
 #ifdef WIDE
 TILE(1, 4) TILE(2, 4) TILE(3, 4) TILE(4, 4) TILE(5, 4) TILE(6, 4)
@@ -53,14 +46,26 @@ TILE(11, 1) TILE(12, 1)
 FUNCTION void multiply_wide(const kk_product *p) {
   const float *b = p->b;
   const long vectors = kk_ceil_div(p->n, KK_LANES), stored = p->b_lanes / KK_LANES;
+  kk_product tile = *p;
   for (long panel = 0, at = 0; at < vectors; panel++) {
-    const long width = kk_panel_vectors(stored, panel);
+    const long width = kk_panel_vectors(stored, panel), most = kk_min(width, vectors - at);
     const int64_t b_row = 16 * width;
-    switch (kk_min(width, vectors - at)) {
-      case 4: STRIP(6, UP_TO_6(4)) break;
-      case 3: STRIP(8, UP_TO_8(3)) break;
-      case 2: STRIP(12, UP_TO_12(2)) break;
-      case 1: STRIP(12, UP_TO_12(1)) break;
+    const long tiles = kk_ceil_div(p->m, kk_tile_rows(most));
+    for (long t = 0; t < tiles; t++) {
+      const long i = p->m * t / tiles, end = p->m * (t + 1) / tiles;
+      const char *a = (const char *)p->a + i * p->a_row;
+      float *c = p->c + i * p->c_row + 16 * at;
+      long count = most;
+      if (p->causal == KK_CAUSAL_COLUMNS) count = kk_min(most, kk_ceil_div(seen_keys(p, end), KK_LANES) - at);
+      if (p->causal == KK_CAUSAL_DEPTH)
+        tile.depth = kk_min(p->depth, kk_ceil_div(seen_keys(p, end), UNIT_NUMBERS));
+      kk_fetch(p->ahead);
+      switch (count) {
+        case 4: switch (end - i) { UP_TO_6(4) } break;
+        case 3: switch (end - i) { UP_TO_8(3) } break;
+        case 2: switch (end - i) { UP_TO_12(2) } break;
+        case 1: switch (end - i) { UP_TO_12(1) } break;
+      }
     }
     b += b_row * p->b_depth;
     at += width;
@@ -73,12 +78,20 @@ TILE(1, 1) TILE(2, 1) TILE(3, 1) TILE(4, 1) TILE(5, 1) TILE(6, 1)
 FUNCTION void multiply_narrow(const kk_product *p) {
   const float *panel_b = p->b;
   const long vectors = kk_ceil_div(p->n, KK_LANES), stored = p->b_lanes / KK_LANES;
+  const long tiles = kk_ceil_div(p->m, 6);
+  const kk_product tile = *p;
   for (long panel = 0, first = 0; first < vectors; panel++) {
     const long width = kk_panel_vectors(stored, panel);
     const int64_t b_row = 16 * width;
     for (long at = first; at < kk_min(vectors, first + width); at++) {
       const float *b = panel_b + 16 * (at - first);
-      STRIP(6, UP_TO_6(1))
+      for (long t = 0; t < tiles; t++) {
+        const long i = p->m * t / tiles, end = p->m * (t + 1) / tiles;
+        const char *a = (const char *)p->a + i * p->a_row;
+        float *c = p->c + i * p->c_row + 16 * at;
+        kk_fetch(p->ahead);
+        switch (end - i) { UP_TO_6(1) }
+      }
     }
     panel_b += b_row * p->b_depth;
     first += width;

@@ -1,6 +1,6 @@
 #include "group_norm_loops.h"
 
-#include "mathf.h"
+#include "coarse.h"
 
 #define F32(X) (X)
 #define STORE_F32(X) (X)
@@ -50,7 +50,7 @@ KK_CLONES void kk_norm_apply(
     const void *x, void *y, kk_dtype type, long pixels, long channels, const float *a, const float *b,
     bool silu) {
   if (type == KK_BF16) {
-    if (silu) ROWS(uint16_t, kk_from_bf16, kk_round_bf16, kk_coarse_siluf(z))
+    if (silu) ROWS(uint16_t, kk_from_bf16, kk_round_bf16, coarse_silu(z))
     else ROWS(uint16_t, kk_from_bf16, kk_round_bf16, z)
   } else {
     if (silu) ROWS(float, F32, STORE_F32, kk_siluf(z))
@@ -101,8 +101,8 @@ KK_CLONES void kk_norm_gradient_sums(
   const float *r = k->r, *m = k->m, *a = k->a, *b = k->b;
   float *s0 = sums[0], *s1 = sums[1], *s2 = sums[2];
   if (type == KK_BF16) {
-    if (silu && dz_out) GRADIENT_SUMS(uint16_t, kk_from_bf16, kk_coarse_silu_slope, KEEP_BF16)
-    else if (silu) GRADIENT_SUMS(uint16_t, kk_from_bf16, kk_coarse_silu_slope, DROP)
+    if (silu && dz_out) GRADIENT_SUMS(uint16_t, kk_from_bf16, coarse_silu_slope, KEEP_BF16)
+    else if (silu) GRADIENT_SUMS(uint16_t, kk_from_bf16, coarse_silu_slope, DROP)
     else GRADIENT_SUMS(uint16_t, kk_from_bf16, ONE, DROP)
   } else {
     if (silu && dz_out) GRADIENT_SUMS(float, F32, kk_silu_slope, KEEP_F32)
@@ -137,7 +137,7 @@ KK_CLONES void kk_norm_gradient_apply(
     const struct kk_norm_slopes *k, bool silu) {
   const float *a = k->a, *b = k->b, *q = k->q, *s = k->s;
   if (type == KK_BF16) {
-    if (silu) EACH_RESIDUAL(uint16_t, kk_from_bf16, kk_round_bf16, kk_coarse_silu_slope)
+    if (silu) EACH_RESIDUAL(uint16_t, kk_from_bf16, kk_round_bf16, coarse_silu_slope)
     else EACH_RESIDUAL(uint16_t, kk_from_bf16, kk_round_bf16, ONE)
   } else {
     if (silu) EACH_RESIDUAL(float, F32, STORE_F32, kk_silu_slope)

@@ -212,55 +212,10 @@ KK_INLINE float kk_gelu_tanh_slope(float x) {
 
 // For results that are rounded to bfloat16, whose last place is 2^-8: 2^t within 2^-13 for |t| <= 126, and of the nearer
 // end beyond.
-KK_INLINE float kk_coarse_exp2(float t) {
+KK_INLINE float kk_coarse_exp2f(float t) {
   KK_CONTRACT
   float z = kk_clamp(t, -126.0f, 126.0f), shifted = z + KK_ROUNDER;
   float r = z - (shifted - KK_ROUNDER);
   float p = ((5.517166987e-2f * r + 2.426111290e-1f) * r + 6.932609859e-1f) * r + 9.999280731e-1f;
   return kk_bits_f32(kk_f32_bits(p) + (kk_f32_bits(shifted) << 23));
-}
-
-// x s(u), and its slope s + x u' s (1 - s); each takes e = exp(-u).
-KK_INLINE float kk_gated(float x, float e) { return x / (1.0f + e); }
-KK_INLINE float kk_gated_slope(float x, float e, float u_slope) {
-  KK_CONTRACT
-  float s = 1.0f / (1.0f + e);
-  return s * (x * (e * s) * u_slope + 1.0f);
-}
-
-KK_INLINE float kk_coarse_exp_minus(float x) { return kk_coarse_exp2(x * -KK_LOG2_E); }
-KK_INLINE float kk_coarse_siluf(float x) { return kk_gated(x, kk_coarse_exp_minus(x)); }
-KK_INLINE float kk_coarse_silu_slope(float x) { return kk_gated_slope(x, kk_coarse_exp_minus(x), 1.0f); }
-
-// -u / ln 2 of the tanh form: x (sqrt(8 / pi) + 0.0713548 x^2)
-KK_INLINE float kk_coarse_gelu_tanhf(float x) {
-  KK_CONTRACT
-  return kk_gated(x, kk_coarse_exp2(x * (-1.0294324e-01f * (x * x) - 2.3022082e+00f)));
-}
-
-KK_INLINE float kk_coarse_gelu_tanh_slope(float x) {
-  KK_CONTRACT
-  float s = x * x;
-  float e = kk_coarse_exp2(x * (-1.0294324e-01f * s - 2.3022082e+00f));
-  return kk_gated_slope(x, e, 0.214064449f * s + 1.595769122f);
-}
-
-// Phi is the logistic function of u = x P(x^2), here with a P that leaves gelu within 7e-4 of itself down to 1e-5.
-#define KK_GELU_EXPONENT(S)                                                                                  \
-  ((((-4.6060077e-07f * (S) + 7.8964317e-06f) * (S) + 1.1167128e-03f) * (S) - 1.0780233e-01f) * (S) - 2.2997444e+00f)
-#define KK_GELU_SLOPE(S)                                                                                     \
-  ((((2.8733771e-06f * (S) - 3.8313725e-05f) * (S) - 3.8702316e-03f) * (S) + 2.2416864e-01f) * (S) + 1.5940614e+00f)
-
-KK_INLINE float kk_coarse_gelu_erff(float x) {
-  KK_CONTRACT
-  float s = x * x;
-  s = s > 36.0f ? 36.0f : s;
-  return kk_gated(x, kk_coarse_exp2(x * KK_GELU_EXPONENT(s)));
-}
-
-KK_INLINE float kk_coarse_gelu_erf_slope(float x) {
-  KK_CONTRACT
-  float s = x * x;
-  s = s > 36.0f ? 36.0f : s;
-  return kk_gated_slope(x, kk_coarse_exp2(x * KK_GELU_EXPONENT(s)), KK_GELU_SLOPE(s));
 }
