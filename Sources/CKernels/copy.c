@@ -3,7 +3,7 @@
 #include "dims.h"
 #include "transpose.h"
 
-enum { ROW = 1024, TILE_ROWS = 64, TILE_COLUMNS = 64, COPY_GRAIN = 1 << 15 };
+enum { ROW = 1024, TILE_ROWS = 64, TILE_COLUMNS = 64, COPY_GRAIN = 1 << 15, SHORT_ROW = 512 };
 
 struct copy {
   int rank;
@@ -47,13 +47,44 @@ static void copy_run(
   }
 }
 
+// Rows so many bytes apart. A call takes longer than a short row.
+KK_CLONES static void copy_short_rows(
+    char *dst, int64_t dst_pitch, const char *src, int64_t src_pitch, long rows, long bytes) {
+  for (; rows > 0; rows--, dst += dst_pitch, src += src_pitch) {
+    long i = 0;
+    for (; i + 64 <= bytes; i += 64) __builtin_memcpy_inline(dst + i, src + i, 64);
+    for (; i + 16 <= bytes; i += 16) __builtin_memcpy_inline(dst + i, src + i, 16);
+    for (; i + 2 <= bytes; i += 2) __builtin_memcpy_inline(dst + i, src + i, 2);
+    if (i < bytes) dst[i] = src[i];
+  }
+}
+
+static bool has_short_rows(const struct copy *c) {
+  const int last = c->rank - 1;
+  return c->dst_type == c->src_type && c->strides[0][last] == 1 && c->strides[1][last] == 1 &&
+         c->shape[last] * (int64_t)kk_dtype_size(c->dst_type) <= SHORT_ROW;
+}
+
 static void copy_rows(long begin, long end, int worker, void *context) {
   (void)worker;
   const struct copy *c = context;
   const int last = c->rank - 1;
+  const int64_t size = (int64_t)kk_dtype_size(c->dst_type);
+  const bool is_short = has_short_rows(c);
   struct kk_walk at = kk_walk_to(last, c->shape, c->strides, begin);
-  for (long r = begin; r < end; r++) {
-    copy_run(c, at.offsets[0], at.offsets[1], c->shape[last], c->strides[0][last], c->strides[1][last]);
+  for (long r = begin, rows = 1; r < end; r += rows) {
+    const int64_t d = at.offsets[0], s = at.offsets[1];
+    if (is_short) {
+      rows = kk_min(end - r, c->shape[last - 1] - at.position[last - 1]);
+      copy_short_rows(
+          (char *)kk_at(c->dst, c->dst_type, d), c->strides[0][last - 1] * size, kk_at(c->src, c->src_type, s),
+          c->strides[1][last - 1] * size, rows, c->shape[last] * size);
+      // All of them but the last.
+      at.position[last - 1] += rows - 1;
+      for (int v = 0; v < 2; v++) at.offsets[v] += (rows - 1) * c->strides[v][last - 1];
+    } else {
+      copy_run(c, d, s, c->shape[last], c->strides[0][last], c->strides[1][last]);
+    }
     kk_walk_on(&at, last, c->shape, c->strides);
   }
 }

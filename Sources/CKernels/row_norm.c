@@ -17,20 +17,37 @@ struct job {
   float *partials;  // (blocks, 2, n): sums of dy xh and dy
 };
 
-KK_CLONES static void statistics(const float *x, long n, bool rms, float epsilon, float *mean, float *rstd) {
+// x' = x + residual, if there is one, and its statistics.
+KK_CLONES static void statistics(
+    float *sums, const float *x, const float *residual, long n, bool rms, float epsilon, float *mean, float *rstd) {
   KK_REASSOCIATE
   float sum = 0, square = 0;
-  if (!rms)
+  if (residual) {
+    KK_INDEPENDENT for (long i = 0; i < n; i++) {
+      const float value = x[i] + residual[i];
+      sums[i] = value;
+      sum += value;
+    }
+    x = sums;
+  } else if (!rms) {
     for (long i = 0; i < n; i++) sum += x[i];
-  const float center = sum / (float)n;
+  }
+  const float center = rms ? 0 : sum / (float)n;
   for (long i = 0; i < n; i++) square += (x[i] - center) * (x[i] - center);
   *mean = center;
   *rstd = 1.0f / __builtin_elementwise_sqrt(square / (float)n + epsilon);
 }
 
+#define NORMALISED(I) ((x[I] - mean) * rstd * gamma[I] + beta[I])
+
 KK_CLONES static void normalise(
     float *y, const float *x, long n, float mean, float rstd, const float *gamma, const float *beta) {
-  KK_INDEPENDENT for (long i = 0; i < n; i++) y[i] = (x[i] - mean) * rstd * gamma[i] + beta[i];
+  KK_INDEPENDENT for (long i = 0; i < n; i++) y[i] = NORMALISED(i);
+}
+
+KK_CLONES static void normalise_bf16(
+    uint16_t *y, const float *x, long n, float mean, float rstd, const float *gamma, const float *beta) {
+  for (long i = 0; i < n; i++) y[i] = kk_to_bf16(NORMALISED(i));
 }
 
 // The row's means of g = dy gamma and of g xh; adds to the sums of the parameters' gradients.
@@ -87,24 +104,6 @@ static float *allocate(int64_t floats) {
   return p;
 }
 
-KK_CLONES static void add(float *sum, const float *x, const float *residual, long n) {
-  KK_INDEPENDENT for (long i = 0; i < n; i++) sum[i] = x[i] + residual[i];
-}
-
-// The row of x, with the residual where there is one; `buffers` has room for two rows.
-static const float *row_with_residual(const struct job *j, int64_t row, float *buffers) {
-  const int64_t n = j->norm->n;
-  const float *x = row_in(j, j->x, row, buffers);
-  if (!j->residual) return x;
-  const float *residual = row_in(j, j->residual, row, buffers + n);
-  const bool is_stored_here = j->sum && j->norm->type == KK_F32;
-  float *sum = is_stored_here ? (float *)j->sum + row * n : buffers;
-  add(sum, x, residual, n);
-  if (j->sum && !is_stored_here)
-    kk_store_f32((void *)kk_at(j->sum, j->norm->type, row * n), j->norm->type, 1, sum, n);
-  return sum;
-}
-
 // Asks for a row while another is computed: passes over a row that is at hand leave the memory idle.
 static void fetch_row(const struct job *j, const char *base, int64_t row) {
   if (!base || row >= j->norm->rows) return;
@@ -116,20 +115,30 @@ static void forward_rows(long begin, long end, int worker, void *context) {
   (void)worker;
   const struct job *j = context;
   const kk_row_norm *norm = j->norm;
-  float *buffer = allocate(2 * norm->n);
+  const int64_t n = norm->n;
+  const bool keeps_f32 = j->y_type == KK_F32 || j->rounded, stores_sum = j->sum && norm->type == KK_F32;
+  float *buffers = allocate(2 * n);
   for (long row = begin; row < end; row++) {
-    const float *x = row_with_residual(j, row, buffer);
+    const float *x = row_in(j, j->x, row, buffers), *residual = row_in(j, j->residual, row, buffers + n);
+    float *sum = stores_sum ? (float *)j->sum + row * n : buffers, mean, rstd;
     fetch_row(j, j->x, row + 1);
     fetch_row(j, j->residual, row + 1);
-    float mean, rstd;
-    statistics(x, norm->n, norm->rms, norm->epsilon, &mean, &rstd);
+    statistics(sum, x, residual, n, norm->rms, norm->epsilon, &mean, &rstd);
+    if (residual) {
+      x = sum;
+      if (j->sum && !stores_sum) kk_store_f32((void *)kk_at(j->sum, norm->type, row * n), norm->type, 1, sum, n);
+    }
     if (!norm->rms) j->mean[row] = mean;
     j->rstd[row] = rstd;
-    float *y = row_out(j, row, buffer);
-    normalise(y, x, norm->n, mean, rstd, j->gamma, j->beta);
-    finish_row(j, row, y);
+    if (keeps_f32) {
+      float *y = row_out(j, row, buffers);
+      normalise(y, x, n, mean, rstd, j->gamma, j->beta);
+      finish_row(j, row, y);
+    } else {
+      normalise_bf16((uint16_t *)j->y + row * n, x, n, mean, rstd, j->gamma, j->beta);
+    }
   }
-  free(buffer);
+  free(buffers);
 }
 
 static void backward_blocks(long begin, long end, int worker, void *context) {
