@@ -17,25 +17,37 @@ struct job {
   float *partials;  // (blocks, 2, n): sums of dy xh and dy
 };
 
-// x' = x + residual, if there is one, and its statistics.
-KK_CLONES static void statistics(
-    float *sums, const float *x, const float *residual, long n, bool rms, float epsilon, float *mean, float *rstd) {
-  KK_REASSOCIATE
-  float sum = 0, square = 0;
-  if (residual) {
-    KK_INDEPENDENT for (long i = 0; i < n; i++) {
-      const float value = x[i] + residual[i];
-      sums[i] = value;
-      sum += value;
-    }
-    x = sums;
-  } else if (!rms) {
-    for (long i = 0; i < n; i++) sum += x[i];
+#define ADD(T, LOAD)                                                                                         \
+  {                                                                                                          \
+    const T *from = x;                                                                                       \
+    KK_INDEPENDENT for (long i = 0; i < n; i++) {                                                            \
+      const float value = LOAD(from[i]) + residual[i];                                                       \
+      sums[i] = value;                                                                                       \
+      sum += value;                                                                                          \
+    }                                                                                                        \
   }
-  const float center = rms ? 0 : sum / (float)n;
+
+// sums = x + residual, and their sum.
+KK_CLONES static float add(float *sums, const void *x, kk_dtype type, const float *residual, long n) {
+  KK_REASSOCIATE
+  float sum = 0;
+  if (type == KK_BF16) ADD(uint16_t, kk_from_bf16)
+  else ADD(float, )
+  return sum;
+}
+
+KK_CLONES static float sum_of(const float *x, long n) {
+  KK_REASSOCIATE
+  float sum = 0;
+  for (long i = 0; i < n; i++) sum += x[i];
+  return sum;
+}
+
+KK_CLONES static float squares_around(float center, const float *x, long n) {
+  KK_REASSOCIATE
+  float square = 0;
   for (long i = 0; i < n; i++) square += (x[i] - center) * (x[i] - center);
-  *mean = center;
-  *rstd = 1.0f / __builtin_elementwise_sqrt(square / (float)n + epsilon);
+  return square;
 }
 
 #define NORMALISED(I) ((x[I] - mean) * rstd * gamma[I] + beta[I])
@@ -80,12 +92,16 @@ KK_CLONES static void gradient(
   }
 }
 
-static const float *row_in(const struct job *j, const char *base, int64_t row, float *buffer) {
+static const float *row_of(const char *base, kk_dtype type, int64_t row, int64_t n, float *buffer) {
   if (!base) return NULL;
-  const void *src = kk_at(base, j->norm->type, row * j->norm->n);
-  if (j->norm->type == KK_F32) return src;
-  kk_load_f32(buffer, src, j->norm->type, j->norm->n, 1);
+  const void *src = kk_at(base, type, row * n);
+  if (type == KK_F32) return src;
+  kk_load_f32(buffer, src, type, n, 1);
   return buffer;
+}
+
+static const float *row_in(const struct job *j, const char *base, int64_t row, float *buffer) {
+  return row_of(base, j->norm->type, row, j->norm->n, buffer);
 }
 
 static float *row_out(const struct job *j, int64_t row, float *buffer) {
@@ -105,10 +121,27 @@ static float *allocate(int64_t floats) {
 }
 
 // Asks for a row while another is computed: passes over a row that is at hand leave the memory idle.
-static void fetch_row(const struct job *j, const char *base, int64_t row) {
+static void fetch_row(const struct job *j, const char *base, kk_dtype type, int64_t row) {
   if (!base || row >= j->norm->rows) return;
-  const char *p = kk_at(base, j->norm->type, row * j->norm->n);
-  for (const char *end = kk_at(p, j->norm->type, j->norm->n); p < end; p += 64) __builtin_prefetch(p);
+  const char *p = kk_at(base, type, row * j->norm->n);
+  for (const char *end = kk_at(p, type, j->norm->n); p < end; p += 64) __builtin_prefetch(p);
+}
+
+// The row of x, with the residual where there is one, and its sum; `buffers` has room for two rows.
+static const float *row_with_residual(const struct job *j, int64_t row, float *buffers, float *sum) {
+  const kk_row_norm *norm = j->norm;
+  const int64_t n = norm->n;
+  const kk_dtype type = norm->residual_type;
+  const float *residual = row_of(j->residual, type, row, n, buffers + n);
+  if (!residual) {
+    const float *x = row_in(j, j->x, row, buffers);
+    *sum = norm->rms ? 0 : sum_of(x, n);
+    return x;
+  }
+  float *sums = j->sum && type == KK_F32 ? (float *)j->sum + row * n : buffers;
+  *sum = add(sums, kk_at(j->x, norm->type, row * n), norm->type, residual, n);
+  if (j->sum && type != KK_F32) kk_store_f32((void *)kk_at(j->sum, type, row * n), type, 1, sums, n);
+  return sums;
 }
 
 static void forward_rows(long begin, long end, int worker, void *context) {
@@ -116,21 +149,17 @@ static void forward_rows(long begin, long end, int worker, void *context) {
   const struct job *j = context;
   const kk_row_norm *norm = j->norm;
   const int64_t n = norm->n;
-  const bool keeps_f32 = j->y_type == KK_F32 || j->rounded, stores_sum = j->sum && norm->type == KK_F32;
   float *buffers = allocate(2 * n);
   for (long row = begin; row < end; row++) {
-    const float *x = row_in(j, j->x, row, buffers), *residual = row_in(j, j->residual, row, buffers + n);
-    float *sum = stores_sum ? (float *)j->sum + row * n : buffers, mean, rstd;
-    fetch_row(j, j->x, row + 1);
-    fetch_row(j, j->residual, row + 1);
-    statistics(sum, x, residual, n, norm->rms, norm->epsilon, &mean, &rstd);
-    if (residual) {
-      x = sum;
-      if (j->sum && !stores_sum) kk_store_f32((void *)kk_at(j->sum, norm->type, row * n), norm->type, 1, sum, n);
-    }
+    float sum;
+    const float *x = row_with_residual(j, row, buffers, &sum);
+    fetch_row(j, j->x, norm->type, row + 1);
+    fetch_row(j, j->residual, norm->residual_type, row + 1);
+    const float mean = norm->rms ? 0 : sum / (float)n;
+    const float rstd = 1.0f / sqrtf(squares_around(mean, x, n) / (float)n + norm->epsilon);
     if (!norm->rms) j->mean[row] = mean;
     j->rstd[row] = rstd;
-    if (keeps_f32) {
+    if (j->y_type == KK_F32 || j->rounded) {
       float *y = row_out(j, row, buffers);
       normalise(y, x, n, mean, rstd, j->gamma, j->beta);
       finish_row(j, row, y);
@@ -181,6 +210,7 @@ void kk_row_norm_forward(
     float *rstd) {
   kk_require_f32_or_bf16("kk_row_norm_forward", norm->type);
   kk_require_f32_or_bf16("kk_row_norm_forward", norm->result_type);
+  if (residual) kk_require_f32_or_bf16("kk_row_norm_forward", norm->residual_type);
   float *parameters = affine(norm);
   struct job j = {
       .norm = norm, .x = x, .residual = residual, .sum = sum, .y = y, .rounded = rounded,

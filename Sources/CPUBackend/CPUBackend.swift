@@ -77,7 +77,7 @@ package struct CPUBackend: Backend {
     case let op as ScatterAdd: return op.hasBase ? [(0, 2)] : []
     case let op as LayerNormalization where op.storesSum:
       let sum = op.isAlsoRounded ? 4 : 3
-      return [(sum, 3), (sum, 0)]
+      return [(sum, 3)] + (inputs[0] == inputs[3] ? [(sum, 0)] : [])
     case let op as LayerNormGradient: return [(0, 0)] + (op.hasResidual ? [(0, 5)] : [])
     case let op as any InPlaceOp: return op.aliases(inputCount: inputs.count)
     default: return []

@@ -309,6 +309,34 @@ import Testing
     }
   }
 
+  /// Products with a bias give a normalisation bfloat16, which it adds to the stream in float32.
+  @Test func layerNormsAddProductsAsTheyAre() {
+    Backends.with(backend) {
+      let x = numbers([2, 9, 16], 1), scale = Slot(numbers([16], 2) * 0.1 + 1), shift = Slot(numbers([16], 3))
+      let weight = Slot(numbers([16, 16], 4)), bias = Slot(numbers([16], 5))
+      evaluate([x], slots: [scale, shift, weight, bias])
+      func outputs() -> [Tensor] {
+        Autocast.with(.bfloat16) {
+          let product = matmul(x, weight.value) + bias.value.cast(to: .bfloat16)
+          let stream = x + product.cast(to: .float32)
+          // What reads a part of the stream stands before the normalisation.
+          let part = stream.sliced(1, 8..<9) * 2
+          return [part, layerNorm(stream, weight: scale.value, bias: shift.value)]
+        }
+      }
+      let plan = Evaluator.shared.plan(for: outputs(), backend: backend)
+      let norm = plan.steps.first { $0.op is LayerNormalization }!
+      #expect(norm.inputs[0].spec.dtype == .bfloat16 && norm.inputs[3].spec.dtype == .float32, "\(plan)")
+      #expect((norm.op as? LayerNormalization)?.storesSum == true, "\(plan)")
+      let fused = outputs(), plain = outputs()
+      Evaluator.shared.evaluate(plain, backend: backend, without: .normalizationOperands)
+      for (a, b) in zip(fused, plain) {
+        let size = b.floats().reduce(0) { max($0, abs($1)) }
+        for (a, b) in zip(a.floats(), b.floats()) { #expect(abs(a - b) <= 0.01 * size) }
+      }
+    }
+  }
+
   @Test func nothingIsOverwrittenThatTheSameStepReadsOtherwise() {
     Backends.with(backend) {
       let a = numbers([64, 64], 1)

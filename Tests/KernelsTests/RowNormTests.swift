@@ -47,9 +47,8 @@ import Testing
             let sums = (0..<2).map { _ in Storage(KK_F32, count: n) }
             kernels {
               var norm = kk_row_norm(
-                rows: Int64(rows), n: Int64(n), type: type, result_type: type, affine_type: KK_BF16,
-                gamma: gamma?.data,
-                beta: beta?.data, epsilon: 1e-5, rms: rms)
+                rows: Int64(rows), n: Int64(n), type: type, result_type: type, residual_type: type,
+                affine_type: KK_BF16, gamma: gamma?.data, beta: beta?.data, epsilon: 1e-5, rms: rms)
               kk_row_norm_forward(
                 &norm, x.data, nil, nil, y.data, rounded[0].data, rms ? nil : statistics[0].floats,
                 statistics[1].floats
@@ -63,6 +62,9 @@ import Testing
                 residual?.data, dx.data, rounded[1].data, sums[0].floats, sums[1].floats)
             }
             expectResidual(rows, n, x, dy, gamma, beta, rms: rms)
+            if type == KK_BF16 {
+              expectResidual(rows, n, x, Storage(dy.values, KK_F32), gamma, beta, rms: rms)
+            }
             let what = "\((rows, n)) \(type.rawValue) rms \(rms)"
             let near = type == KK_F32 ? 1e-5 : 1.0 / 256
             expectClose(y.values, expected.y, relative: near, absolute: 1e-5, what)
@@ -79,28 +81,29 @@ import Testing
     }
   }
 
-  /// A residual is added to x; the sum may be stored over either of them.
+  /// A residual is added to x; the sum may be stored over either of them that has its type.
   private func expectResidual(
     _ rows: Int, _ n: Int, _ x: Storage, _ residual: Storage, _ gamma: Storage?, _ beta: Storage?, rms: Bool
   ) {
-    let type = x.type, count = rows * n
+    let type = residual.type, count = rows * n
     let total = (0..<count).map { x.get($0) + residual.get($0) }
     let expected = reference(
       rows, n, rms: rms, Storage(total, KK_F32), residual, gamma, beta
     ).y
-    for place in 0..<4 {
-      let a = Storage(x.values, type), b = Storage(residual.values, type), other = Storage(type, count: count)
-      let sum = [nil, other, a, b][place], y = Storage(type, count: count)
+    for place in 0..<4 where place != 2 || x.type == type {
+      let a = Storage(x.values, x.type), b = Storage(residual.values, type), other = Storage(type, count: count)
+      let sum = [nil, other, a, b][place]
+      let y = Storage(type, count: count)
       let statistics = (0..<2).map { _ in Storage(KK_F32, count: rows) }
       kernels {
         var norm = kk_row_norm(
-          rows: Int64(rows), n: Int64(n), type: type, result_type: type, affine_type: KK_BF16,
-          gamma: gamma?.data, beta: beta?.data, epsilon: 1e-5, rms: rms)
+          rows: Int64(rows), n: Int64(n), type: x.type, result_type: type, residual_type: type,
+          affine_type: KK_BF16, gamma: gamma?.data, beta: beta?.data, epsilon: 1e-5, rms: rms)
         kk_row_norm_forward(
           &norm, a.data, b.data, sum?.data, y.data, nil, rms ? nil : statistics[0].floats,
           statistics[1].floats)
       }
-      let what = "\((rows, n)) \(type.rawValue) rms \(rms), sum \(place)"
+      let what = "\((rows, n)) \(x.type.rawValue) and \(type.rawValue), rms \(rms), sum \(place)"
       expectClose(
         y.values, expected, relative: type == KK_F32 ? 1e-5 : 1.0 / 256, absolute: 2e-5, what)
       if let sum { #expect(sum.values == representable(total, type), "\(what)") }

@@ -94,7 +94,9 @@ extension LayerNormalization: CPUComposite {
   func isClaimed(_ inputs: [Spec]) -> Bool { isKernelAffine(inputs[0], inputs[1], inputs[2]) }
 
   func lowered(_ inputs: [Operand], _ outputs: [Operand]) -> Kernel {
-    let norm = RowNormKernel(inputs[0], inputs[1], result: outputs[0], epsilon: epsilon, isRMS: false)
+    let norm = RowNormKernel(
+      inputs[0], inputs[1], result: outputs[0], residual: hasResidual ? inputs[3] : nil, epsilon: epsilon,
+      isRMS: false)
     let hasResidual = hasResidual, isAlsoRounded = isAlsoRounded, first = inputs.count
     let last: Int? = storesSum ? inputs.count + outputs.count - 1 : nil
     return Kernel("layer norm") { p in
@@ -160,14 +162,17 @@ extension RMSNormGradient: CPUComposite {
 /// x (..., C) as rows.
 private struct RowNormKernel: Sendable {
   let rows: Int64, n: Int64
-  let type: kk_dtype, resultType: kk_dtype, affineType: kk_dtype
+  let type: kk_dtype, resultType: kk_dtype, residualType: kk_dtype, affineType: kk_dtype
   let epsilon: Float, isRMS: Bool
 
-  init(_ x: Operand, _ weight: Operand, result: Operand, epsilon: Double, isRMS: Bool) {
+  init(
+    _ x: Operand, _ weight: Operand, result: Operand, residual: Operand? = nil, epsilon: Double, isRMS: Bool
+  ) {
     n = Int64(x.shape[-1])
     rows = Int64(x.shape.count) / n
     type = x.dtype.kernelType
     resultType = result.dtype.kernelType
+    residualType = (residual ?? x).dtype.kernelType
     affineType = weight.dtype.kernelType
     self.epsilon = Float(epsilon)
     self.isRMS = isRMS
@@ -176,7 +181,8 @@ private struct RowNormKernel: Sendable {
   func with(gamma: UnsafeRawPointer, beta: UnsafeRawPointer?, _ body: (UnsafePointer<kk_row_norm>) -> Void) {
     var norm = kk_row_norm()
     (norm.rows, norm.n) = (rows, n)
-    (norm.type, norm.result_type, norm.affine_type) = (type, resultType, affineType)
+    (norm.type, norm.result_type) = (type, resultType)
+    (norm.residual_type, norm.affine_type) = (residualType, affineType)
     (norm.gamma, norm.beta) = (gamma, beta)
     (norm.epsilon, norm.rms) = (epsilon, isRMS)
     body(&norm)

@@ -127,8 +127,8 @@ private func checkAffine(_ parameters: ArraySlice<Spec>, channels: Int) throws(S
 /// `y = (x - mean) / sqrt(var + epsilon) weight + bias` over the last axis (arXiv 1607.06450).
 ///
 /// x (..., C), weight and bias (C) -> y, and mean and 1/sqrt(var + epsilon) of each row, (...) float32. y has the type
-/// of x, or `result`; with `isAlsoRounded` a fourth output is y in bfloat16. With `hasResidual` a fourth operand, as x,
-/// is first added to x; with `storesSum` the last output is that sum.
+/// of x, or `result`; with `isAlsoRounded` a fourth output is y in bfloat16. With `hasResidual` a fourth operand, of x's type
+/// or float32, is first added to x, and its type is that of y instead; with `storesSum` the last output is that sum.
 public struct LayerNormalization: CompositeOp {
   public let epsilon: Double
   package let result: DType?
@@ -148,10 +148,13 @@ public struct LayerNormalization: CompositeOp {
   public func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] {
     let x = try floatingRows(inputs[0])
     try checkAffine(inputs[1...2], channels: x.shape[-1])
-    if hasResidual, inputs[3] != x { throw ShapeError("a residual \(inputs[3]) for \(x)") }
+    let sum = hasResidual ? inputs[3] : x
+    guard sum.shape == x.shape, sum.dtype == x.dtype || sum.dtype == .float32 else {
+      throw ShapeError("a residual \(sum) for \(x)")
+    }
     let statistics = Spec(Shape(x.shape.dimensions.dropLast()), .float32)
-    return [Spec(x.shape, result ?? x.dtype), statistics, statistics]
-      + (isAlsoRounded ? [Spec(x.shape, .bfloat16)] : []) + (storesSum ? [x] : [])
+    return [Spec(x.shape, result ?? sum.dtype), statistics, statistics]
+      + (isAlsoRounded ? [Spec(x.shape, .bfloat16)] : []) + (storesSum ? [sum] : [])
   }
 
   public func vjp(_ cotangents: [Tensor?], inputs: [Tensor], outputs: [Tensor]) -> [Tensor?] {
@@ -164,12 +167,13 @@ public struct LayerNormalization: CompositeOp {
 
   public func decomposed(_ inputs: [Tensor]) -> [Tensor] {
     var x = inputs[0].cast(to: .float32)
+    let type = inputs[hasResidual ? 3 : 0].dtype
     if hasResidual { x = x + inputs[3].cast(to: .float32) }
     let mean = x.mean([-1], keepingAxes: true)
     let rstd = rsqrt(square(x - mean).mean([-1], keepingAxes: true) + epsilon)
     let y = (x - mean) * rstd * inputs[1].cast(to: .float32) + inputs[2].cast(to: .float32)
-    return [y.cast(to: result ?? inputs[0].dtype), mean.squeezed(-1), rstd.squeezed(-1)]
-      + (isAlsoRounded ? [y.cast(to: .bfloat16)] : []) + (storesSum ? [x.cast(to: inputs[0].dtype)] : [])
+    return [y.cast(to: result ?? type), mean.squeezed(-1), rstd.squeezed(-1)]
+      + (isAlsoRounded ? [y.cast(to: .bfloat16)] : []) + (storesSum ? [x.cast(to: type)] : [])
   }
 }
 

@@ -74,6 +74,12 @@ extension OpCatalog {
         "with residual, also rounded, and sum, \(shape)",
         [x, .normal(c), .normal(c), Sample(shape, .normal)], []),
       OpCase(
+        LayerNormalization(epsilon: 1e-3, result: nil, isAlsoRounded: true, hasResidual: true, storesSum: true),
+        "with a wider residual and sum, \(shape)",
+        [
+          Sample(shape, .bfloat16, .normal), .normal(c), .normal(c), Sample(shape, .float32, .normal),
+        ], []),
+      OpCase(
         LayerNormGradient(hasResidual: true, isAlsoRounded: true), "with residual, \(shape)",
         [Sample(shape, .normal), Sample(shape, .normal), mean, rstd, .normal(c), Sample(shape, .normal)], []),
       OpCase(RMSNormalization(epsilon: 1e-3), "\(shape)", [x, .normal(c)]),

@@ -53,9 +53,10 @@ void kk_group_norm_backward(
 ///     y = xh gamma + beta
 typedef struct {
   int64_t rows, n;
-  kk_dtype type;         // x, dy, dx, residual: KK_F32 or KK_BF16
-  kk_dtype result_type;  // y: KK_F32 or KK_BF16
-  kk_dtype affine_type;  // gamma, beta: KK_F32 or KK_BF16
+  kk_dtype type;           // x, dy, dx, the gradient's residual: KK_F32 or KK_BF16
+  kk_dtype result_type;    // y: KK_F32 or KK_BF16
+  kk_dtype residual_type;  // residual and sum: KK_F32 or KK_BF16
+  kk_dtype affine_type;    // gamma, beta: KK_F32 or KK_BF16
   const void *gamma, *beta;  // (n), or NULL
   float epsilon;
   bool rms;
