@@ -5,6 +5,11 @@ import KalsaeTensors
 /// So a language model that reads a prompt computes its last layer's queries, products and network for the last position
 /// alone, and a classifier those of its class token: nearly one of twelve layers less.
 package func takeSlicesEarly(_ graph: Graph) -> Graph {
+  // The queries of one position are some columns of its row: slices along one axis, then along the other.
+  takeSlicesOnce(takeSlicesOnce(graph))
+}
+
+private func takeSlicesOnce(_ graph: Graph) -> Graph {
   var result = graph
   // Against the order of execution: every reader of a value is known when its instruction comes.
   var reversed: [Graph.Instruction] = []
@@ -35,7 +40,8 @@ package func takeSlicesEarly(_ graph: Graph) -> Graph {
     guard let wanted = slices[value], instruction.outputs.allSatisfy({ !readWhole.contains($0) }),
       instruction.outputs.dropFirst().allSatisfy({ slices[$0] == nil }),
       wanted.count == 1
-        || wanted.values.reduce(0, { $0 + result.specs[$1].shape.count }) < graph.specs[value].shape.count
+        || wanted.values.reduce(0, { $0 + result.specs[$1].shape.count })
+          < graph.specs[value].shape.count + (isConvertedSource(instruction) ? 1 : 0)
     else { return nil }
     var parts: [(op: any Op, operands: [AxisSlice?], output: Int)] = []
     for (slice, output) in wanted.sorted(by: { $0.value > $1.value }) {
@@ -43,6 +49,11 @@ package func takeSlicesEarly(_ graph: Graph) -> Graph {
       parts.append((op, operands, output))
     }
     return parts
+  }
+
+  /// A bias that was rounded in parts can be found as it was by what adds a part of it.
+  func isConvertedSource(_ instruction: Graph.Instruction) -> Bool {
+    instruction.op is Cast && graph.sources[instruction.inputs[0]] != nil
   }
 
   for instruction in graph.instructions.reversed() {
