@@ -177,6 +177,27 @@ import Testing
     }
   }
 
+  /// Into a cache that nothing else reads; else the old contents are read first.
+  @Test func cachesAreExtendedWhenTheirRowsAreAtHand() {
+    Backends.with(backend) {
+      let weight = Slot(numbers([48, 80], 3)), cache = Slot(Tensor.zeros([128, 48])), x = numbers([70, 80], 4)
+      evaluate([x], slots: [weight, cache])
+      for isRead in [false, true] {
+        let old = cache.value, rows = matmul(x, weight.value.mT)
+        let others = exp(matmul(rows, weight.value)).sum()
+        let wanted = isRead ? others + old.sum() : others
+        cache.value = old.updated(rows, at: Tensor(isRead ? 50 : 0, .int32), axis: 0)
+        let plan = Evaluator.shared.plan(for: [wanted], slots: [cache], backend: backend)
+        let update = plan.steps.firstIndex { $0.op is UpdateSlice }!
+        let exponential = plan.steps.firstIndex { $0.op is FusedElementwise || $0.op is Unary }!
+        #expect((update < exponential) == !isRead, "\(plan)")
+        evaluate([wanted], slots: [cache])
+      }
+      let rows = matmul(x, weight.value.mT).floats(), stored = cache.value.floats()
+      #expect(Array(stored[..<(50 * 48)]) == Array(rows[..<(50 * 48)]) && Array(stored[(50 * 48)..<(120 * 48)]) == rows)
+    }
+  }
+
   /// One to four rows of bfloat16 read packed weights by a kernel of their own.
   @Test(.enabled(if: Machine.hasFastBFloat16), arguments: [1, 3, 4, 5])
   func fewRowsReadPackedWeights(_ rows: Int) {

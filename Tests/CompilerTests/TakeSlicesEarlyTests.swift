@@ -47,6 +47,30 @@ import Testing
     check { layer(isCausal: true).at(position, axis: 1) }
   }
 
+  /// Columns of rows; the bias of each part goes into its product as it is, though the sum is in bfloat16.
+  @Test(.enabled(if: Machine.hasFastBFloat16)) func queriesOfOnePosition() {
+    Backends.with(backend) {
+      evaluate([x], slots: [qkv, bias])
+      func output() -> Tensor {
+        Autocast.with(.bfloat16) {
+          let parts = (matmul(x, qkv.value * 0.1) + bias.value.cast(to: .bfloat16)).split(3, axis: -1)
+            .map { $0.reshaped(Self.batch, Self.length, Self.heads, -1).swappingAxes(1, 2) }
+          return attention(parts[0], parts[1], parts[2], isCausal: true).at(Self.length - 1, axis: 2)
+        }
+      }
+      let plan = Evaluator.shared.plan(for: [output()], backend: backend)
+      let products = plan.steps.filter { $0.op is FusedMatMul || $0.op is PackedMatMul }
+      #expect(
+        products.map { $0.outputs[0].shape.count }.sorted()
+          == [Self.batch * Self.width] + [Int](repeating: Self.batch * Self.length * Self.width, count: 2),
+        "\(plan)")
+      #expect(products.allSatisfy { $0.inputs.last?.spec == Spec([Self.width], .float32) }, "\(plan)")
+      let sliced = output(), whole = output()
+      Evaluator.shared.evaluate([whole], backend: backend, without: .slices)
+      for (a, b) in zip(sliced.floats(), whole.floats()) { #expect(abs(a - b) <= 0.01 * (1 + abs(b))) }
+    }
+  }
+
   @Test func positionsThatAreReadElsewhereStay() {
     check(
       {

@@ -12,6 +12,7 @@ func fuseLayerNormOperands(_ graph: Graph) -> Graph { storeRounded(addResiduals(
 private func normaliseSums(_ graph: Graph) -> Graph {
   var result = graph
   let users = graph.users(), producers = graph.producers(), wanted = Set(graph.outputs)
+  let isTraining = graph.instructions.contains { $0.op is LayerNormGradient }
   var fused: [Int: Graph.Instruction] = [:], dropped: Set<Int> = []
   for (index, instruction) in graph.instructions.enumerated() {
     guard let norm = instruction.op as? LayerNormalization, !norm.hasResidual else { continue }
@@ -28,8 +29,7 @@ private func normaliseSums(_ graph: Graph) -> Graph {
     let isRead = users[sum].count > 1 || wanted.contains(sum)
     var inputs = instruction.inputs + [residual]
     inputs[0] = x
-    let hasGradient = instruction.outputs[1...2].contains { !users[$0].isEmpty || wanted.contains($0) }
-    if !hasGradient, let cast = producers[x], graph.instructions[cast].op is Cast, !wanted.contains(x) {
+    if !isTraining, let cast = producers[x], graph.instructions[cast].op is Cast, !wanted.contains(x) {
       let rounded = graph.instructions[cast].inputs[0]
       if graph.specs[rounded].dtype == .bfloat16, users[rounded].count == 1 {
         inputs[0] = rounded

@@ -4,13 +4,19 @@ import KalsaeTensors
 ///
 /// The graph's own order runs the gradients of weights last, when all activations and their gradients would still be
 /// alive. Whatever only feeds updates and wanted values is therefore run as soon as its operands exist: first what leads
-/// to the gradient of one parameter alone, which then lets go of its operands, then what leads to others.
+/// to the gradient of one parameter alone, which then lets go of its operands, then what leads to others. So are updates of
+/// a cache: the keys and values of a prompt are at hand when they are stored, and their layer's memory is the next one's.
 package func schedule(_ graph: Graph) -> Graph {
   let users = graph.users(), producers = graph.producers()
   let count = graph.instructions.count
   var isEager = [Bool](repeating: false, count: count)
   for index in (0..<count).reversed() {
     let instruction = graph.instructions[index]
+    if instruction.op is UpdateSlice {
+      // Into a cache whose old contents nothing else reads: what it copies need not wait for the end.
+      isEager[index] = users[instruction.inputs[0]] == [index]
+      continue
+    }
     if instruction.op is any InPlaceOp || instruction.op is SumOfSquares { continue }
     isEager[index] = instruction.outputs.allSatisfy { output in
       users[output].allSatisfy {
