@@ -180,7 +180,8 @@ import Testing
   /// Into a cache that nothing else reads; else the old contents are read first.
   @Test func cachesAreExtendedWhenTheirRowsAreAtHand() {
     Backends.with(backend) {
-      let weight = Slot(numbers([48, 80], 3)), cache = Slot(Tensor.zeros([128, 48])), x = numbers([70, 80], 4)
+      let weight = Slot(numbers([48, 80], 3)), cache = Slot(Tensor.zeros([128, 48])),
+        x = numbers([70, 80], 4)
       evaluate([x], slots: [weight, cache])
       for isRead in [false, true] {
         let old = cache.value, rows = matmul(x, weight.value.mT)
@@ -194,7 +195,9 @@ import Testing
         evaluate([wanted], slots: [cache])
       }
       let rows = matmul(x, weight.value.mT).floats(), stored = cache.value.floats()
-      #expect(Array(stored[..<(50 * 48)]) == Array(rows[..<(50 * 48)]) && Array(stored[(50 * 48)..<(120 * 48)]) == rows)
+      #expect(
+        Array(stored[..<(50 * 48)]) == Array(rows[..<(50 * 48)])
+          && Array(stored[(50 * 48)..<(120 * 48)]) == rows)
     }
   }
 

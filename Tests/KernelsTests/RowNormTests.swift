@@ -91,7 +91,8 @@ import Testing
       rows, n, rms: rms, Storage(total, KK_F32), residual, gamma, beta
     ).y
     for place in 0..<4 where place != 2 || x.type == type {
-      let a = Storage(x.values, x.type), b = Storage(residual.values, type), other = Storage(type, count: count)
+      let a = Storage(x.values, x.type), b = Storage(residual.values, type),
+        other = Storage(type, count: count)
       let sum = [nil, other, a, b][place]
       let y = Storage(type, count: count)
       let statistics = (0..<2).map { _ in Storage(KK_F32, count: rows) }

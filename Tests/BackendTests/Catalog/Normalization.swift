@@ -74,7 +74,8 @@ extension OpCatalog {
         "with residual, also rounded, and sum, \(shape)",
         [x, .normal(c), .normal(c), Sample(shape, .normal)], []),
       OpCase(
-        LayerNormalization(epsilon: 1e-3, result: nil, isAlsoRounded: true, hasResidual: true, storesSum: true),
+        LayerNormalization(
+          epsilon: 1e-3, result: nil, isAlsoRounded: true, hasResidual: true, storesSum: true),
         "with a wider residual and sum, \(shape)",
         [
           Sample(shape, .bfloat16, .normal), .normal(c), .normal(c), Sample(shape, .float32, .normal),
