@@ -17,7 +17,7 @@ struct job {
 struct memory {
   float *k, *v;             // keys transposed, values paired
   float *s, *mask;          // (rows, keys)
-  float *sum, *top, *total; // (queries, value width), (queries), (queries, lanes)
+  float *sum, *top, *total; // (queries, value width), (queries) and (queries, lanes)
   float *rows;              // keys or queries by rows
   kk_ahead ahead;
 };

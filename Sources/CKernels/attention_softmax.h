@@ -4,7 +4,7 @@
 #include "mathf.h"
 #include "random.h"
 
-// Some vectors of scores at a time.
+// Some vectors of scores at a time; EXP2(X) makes 2^x of those at X, x <= 0 or a little above.
 #ifndef EXP2
 #define REGISTERS 4
 typedef float numbers __attribute__((ext_vector_type(16 * REGISTERS)));
@@ -127,7 +127,7 @@ KK_INLINE TARGET void softmax_gradient_rows(
   for (long k = 0; k < n; k += 32) {
     const bool both = k + 16 < n;
     parted_numbers y = {(numbers)-INFINITY};
-    _Pragma("unroll") for (int i = 0; i < 2 + 2 * second; i++) 
+    _Pragma("unroll") for (int i = 0; i < 2 + 2 * second; i++)
         if (i % 2 == 0 || both) y.parts[i] = KK_LOAD(rows[i / 2] + k + i % 2 * 16);
     make_probabilities(&y, x->factor, &shifts);
     kk_lanes p[2][2] = {{y.parts[0], y.parts[1]}, {y.parts[2], y.parts[3]}}, ds[2][2] = {{0}};

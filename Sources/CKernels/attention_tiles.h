@@ -1,5 +1,5 @@
-// Private: products in registers; a template. MULTIPLY(SUM, X, Y) adds the products of units X and Y to SUM; TARGET is for
-// functions that are inlined, FUNCTION for those that are not.
+// Private: products in registers; a template. MULTIPLY(SUM, X, Y) adds the products of units X and Y, of UNIT_NUMBERS numbers
+// each, to SUM; TARGET is for functions that are inlined, FUNCTION for those that are not.
 
 // R rows of V vectors of sums.
 #define TILE(R, V)                                                                                           \
@@ -31,7 +31,7 @@ typedef float unit __attribute__((aligned(2)));
 #define UP_TO_8(V) UP_TO_6(V) CASE(7, V) CASE(8, V)
 #define UP_TO_12(V) UP_TO_8(V) CASE(9, V) CASE(10, V) CASE(11, V) CASE(12, V)
 
-/// Keys that the last of rows ..< end has to do with, if there is a limit.
+// Keys that the last of rows ..< end has to do with.
 KK_INLINE TARGET long seen_keys(const kk_product *p, long end) { return kk_max(0, p->seen + end - 1); }
 
 #ifdef WIDE
@@ -74,7 +74,7 @@ FUNCTION void multiply_wide(const kk_product *p) {
 #else
 TILE(1, 1) TILE(2, 1) TILE(3, 1) TILE(4, 1) TILE(5, 1) TILE(6, 1)
 
-// For 16 registers of 32 bytes: 12 of them hold sums.
+// For 16 registers of 32 bytes: 12 of them hold sums. Computes what causal scores could be spared.
 FUNCTION void multiply_narrow(const kk_product *p) {
   const float *panel_b = p->b;
   const long vectors = kk_ceil_div(p->n, KK_LANES), stored = p->b_lanes / KK_LANES;

@@ -8,7 +8,7 @@ func fuseLayerNormOperands(_ graph: Graph) -> Graph { storeRounded(addResiduals(
 ///
 /// The product could add r too, and the same bytes would be moved. But that takes oneDNN's products 4 to 20 % longer,
 /// and the normalisation waits for the memory either way. Where nothing is trained, an x of bfloat16 that the sum takes in
-/// float32 is read as it is: half the bytes, and a product stores it in 1 to 2 % less time. In training it is not rounded.
+/// float32 is read as it is, of half the bytes. In training it is not rounded.
 private func normaliseSums(_ graph: Graph) -> Graph {
   var result = graph
   let users = graph.users(), producers = graph.producers(), wanted = Set(graph.outputs)
