@@ -5,23 +5,14 @@
 #define FUNCTION KK_CLONES static
 #define UNIT_NUMBERS 1
 #define MULTIPLY(SUM, X, Y) (SUM) += (X) * (Y)
-#define STORE_ROWS(P, AT, X, Y, BOTH)                                                                        \
-  do {                                                                                                       \
-    KK_STORE((P) + (AT), X);                                                                                 \
-    if (BOTH) KK_STORE((P) + (AT) + 16, Y);                                                                  \
-  } while (0)
-#define STORE_PAIRS(ROWS, AT, P, DS, SECOND, BOTH)                                                           \
-  do {                                                                                                       \
-    STORE_ROWS((ROWS)[0], AT, (P)[0][0], (P)[0][1], BOTH);                                                   \
-    if (SECOND) STORE_ROWS((ROWS)[1], AT, (P)[1][0], (P)[1][1], BOTH);                                       \
-  } while (0)
 #include "attention_softmax.h"
 #include "attention_tiles.h"
 
 static const kk_attention_loops narrow = {false, multiply_narrow, softmax, softmax_gradient};
-static const kk_attention_loops wide = {false, kk_multiply_wide, softmax, softmax_gradient};
 
-static const kk_attention_loops *loops_f32(void) { return kk_has_wide_registers() ? &wide : &narrow; }
+static const kk_attention_loops *loops_f32(void) {
+  return kk_has_wide_registers() ? kk_attention_loops_wide() : &narrow;
+}
 
 const kk_attention_loops *kk_attention_loops_for(kk_dtype type) {
   const kk_attention_loops *pairs = type == KK_BF16 ? kk_attention_loops_bf16() : NULL;

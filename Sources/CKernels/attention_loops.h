@@ -134,7 +134,7 @@ void kk_row_mix(float *y, const float *p, const void *v, kk_dtype type, int64_t 
 
 // attention_loops_wide.c: the same for 32 registers of 64 bytes, where there are such.
 bool kk_has_wide_registers(void);
-void kk_multiply_wide(const kk_product *product);
+const kk_attention_loops *kk_attention_loops_wide(void);
 void kk_row_scores_wide(
     float *s, const float *q, const void *k, kk_dtype type, int64_t k_row, long rows, long n, float scale);
 void kk_row_mix_wide(

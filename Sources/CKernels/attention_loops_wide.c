@@ -1,5 +1,5 @@
-// The products of attention in f32, and its loops for one query, for processors of level x86-64-v4: with registers of 32
-// bytes, which compilers prefer there, too few loads are under way for the fastest memory.
+// The loops of attention in f32, and those for one query, for processors of level x86-64-v4: with registers of 32 bytes,
+// which compilers prefer there, too few loads are under way for the fastest memory.
 #include "attention_loops.h"
 
 #if defined(__x86_64__) && !defined(KK_BASELINE)
@@ -10,10 +10,15 @@
 #define UNIT_NUMBERS 1
 #define MULTIPLY(SUM, X, Y) (SUM) += (X) * (Y)
 #include "attention_row_loops.h"
+#include "attention_softmax.h"
 #include "attention_tiles.h"
 
 bool kk_has_wide_registers(void) { return __builtin_cpu_supports("x86-64-v4"); }
-void kk_multiply_wide(const kk_product *product) { multiply_wide(product); }
+
+const kk_attention_loops *kk_attention_loops_wide(void) {
+  static const kk_attention_loops loops = {false, multiply_wide, softmax, softmax_gradient};
+  return &loops;
+}
 
 void kk_row_scores_wide(
     float *s, const float *q, const void *k, kk_dtype type, int64_t k_row, long rows, long n, float scale) {
@@ -26,7 +31,7 @@ void kk_row_mix_wide(
 }
 #else
 bool kk_has_wide_registers(void) { return false; }
-void kk_multiply_wide(const kk_product *product) { (void)product; }
+const kk_attention_loops *kk_attention_loops_wide(void) { return NULL; }
 void kk_row_scores_wide(
     float *s, const float *q, const void *k, kk_dtype type, int64_t k_row, long rows, long n, float scale) {
   (void)s, (void)q, (void)k, (void)type, (void)k_row, (void)rows, (void)n, (void)scale;

@@ -1,6 +1,6 @@
-// Private: the softmax of a block of scores, and its gradient; a template. STORE_ROWS(P, AT, X, Y, BOTH) puts
-// numbers AT of a row and, if BOTH, the 16 behind them; STORE_PAIRS(ROWS, AT, P, DS, SECOND, BOTH) the probabilities and
-// gradients of two rows as kk_attention_loops has them.
+// Private: the softmax of a block of scores, and its gradient; a template, of f32 unless EXP2 is defined. STORE_ROWS(P, AT,
+// X, Y, BOTH) puts numbers AT of a row and, if BOTH, the 16 behind them; STORE_PAIRS(ROWS, AT, P, DS, SECOND, BOTH) the
+// probabilities and gradients of two rows as kk_attention_loops has them.
 #include "mathf.h"
 #include "random.h"
 
@@ -25,6 +25,17 @@ KK_INLINE TARGET void exp2_of_negative(parted_numbers *y) {
   y->all = KK_EXP2_NEAR_ZERO(r) * (numbers)power;
 }
 #define EXP2(X) exp2_of_negative(X)
+
+#define STORE_ROWS(P, AT, X, Y, BOTH)                                                                        \
+  do {                                                                                                       \
+    KK_STORE((P) + (AT), X);                                                                                 \
+    if (BOTH) KK_STORE((P) + (AT) + 16, Y);                                                                  \
+  } while (0)
+#define STORE_PAIRS(ROWS, AT, P, DS, SECOND, BOTH)                                                           \
+  do {                                                                                                       \
+    STORE_ROWS((ROWS)[0], AT, (P)[0][0], (P)[0][1], BOTH);                                                   \
+    if (SECOND) STORE_ROWS((ROWS)[1], AT, (P)[1][0], (P)[1][1], BOTH);                                       \
+  } while (0)
 #endif
 enum { CHUNK = 16 * REGISTERS };
 
