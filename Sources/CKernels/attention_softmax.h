@@ -58,7 +58,7 @@ struct kept {
 KK_INLINE TARGET const float *kept_at(struct kept *kept, const kk_keep *keep, uint64_t element) {
   if (element / KK_KEEP_GROUP != kept->group) {
     kept->group = element / KK_KEEP_GROUP;
-    kk_keep_group(keep, kept->group, kept->values);
+    kk_keep_groups(keep, kept->group, 1, kept->values);
   }
   return kept->values + element % KK_KEEP_GROUP;
 }

@@ -106,15 +106,18 @@ KK_CLONES void kk_keep_f32(const kk_keep *keep, uint64_t start, long n, float *o
   if (before > 0 && n > 0) {
     float part[KK_KEEP_GROUP];
     const long count = kk_min(n, KK_KEEP_GROUP - before);
-    kk_keep_group(keep, group++, part);
+    kk_keep_groups(keep, group++, 1, part);
     memcpy(out, part + before, (size_t)count * sizeof *out);
     out += count;
     n -= count;
   }
-  for (; n >= KK_KEEP_GROUP; n -= KK_KEEP_GROUP, out += KK_KEEP_GROUP) kk_keep_group(keep, group++, out);
+  const long all = KK_MOST_KEEP_GROUPS * KK_KEEP_GROUP;
+  for (; n >= all; n -= all, out += all, group += KK_MOST_KEEP_GROUPS)
+    kk_keep_groups(keep, group, KK_MOST_KEEP_GROUPS, out);
+  for (; n >= KK_KEEP_GROUP; n -= KK_KEEP_GROUP, out += KK_KEEP_GROUP) kk_keep_groups(keep, group++, 1, out);
   if (n > 0) {
     float part[KK_KEEP_GROUP];
-    kk_keep_group(keep, group, part);
+    kk_keep_groups(keep, group, 1, part);
     memcpy(out, part, (size_t)n * sizeof *out);
   }
 }
