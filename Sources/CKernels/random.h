@@ -29,8 +29,8 @@ KK_INLINE void kk_philox_rounds(kk_philox_lanes (*c)[4], int count, uint32_t k0,
   }
 }
 
-/// `value` for the elements of `count` groups that are kept, else 0. The 16-bit numbers of elements 64 group ..< 64 group + 64
-/// of `kk_keep`: those of elements 32 p + 16 h + lane are the lower (h = 0) or upper half of words[lane].
+/// `value` for the elements of `count` groups that are kept, else 0. Of a group's 16-bit numbers of `kk_keep`, those of
+/// elements 32 p + 16 h + lane are the lower (h = 0) or upper half of words[lane].
 KK_INLINE void kk_keep_groups(const kk_keep *keep, uint64_t group, int count, float *out) {
   const kk_random *random = &keep->random;
   kk_philox_lanes c[KK_MOST_KEEP_GROUPS][4];
