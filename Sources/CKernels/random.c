@@ -1,5 +1,6 @@
 #include "random.h"
 
+#include "attention_loops.h"
 #include "mathf.h"
 
 enum { BLOCKS = 128, GRAIN = 1 << 13 };
@@ -111,9 +112,11 @@ KK_CLONES void kk_keep_f32(const kk_keep *keep, uint64_t start, long n, float *o
     out += count;
     n -= count;
   }
+  // With 16 registers of 32 bytes a group fills all of them.
   const long all = KK_MOST_KEEP_GROUPS * KK_KEEP_GROUP;
-  for (; n >= all; n -= all, out += all, group += KK_MOST_KEEP_GROUPS)
-    kk_keep_groups(keep, group, KK_MOST_KEEP_GROUPS, out);
+  if (kk_has_wide_registers())
+    for (; n >= all; n -= all, out += all, group += KK_MOST_KEEP_GROUPS)
+      kk_keep_groups(keep, group, KK_MOST_KEEP_GROUPS, out);
   for (; n >= KK_KEEP_GROUP; n -= KK_KEEP_GROUP, out += KK_KEEP_GROUP) kk_keep_groups(keep, group++, 1, out);
   if (n > 0) {
     float part[KK_KEEP_GROUP];
