@@ -98,7 +98,7 @@ static void finish(const struct job *j, const struct memory *m, const kk_unit *u
     factors[i] = sees ? 1 / total : 0;
     if (!sees) memset(m->sum + (first + i) * lanes, 0, (size_t)lanes * sizeof(float));
   }
-  const int64_t strides[3] = KK_DENSE_STRIDES(a->queries, a->heads, a->value_width);
+  const int64_t strides[3] = KK_STRIDES(a->queries, a->heads * a->value_width, a->value_width);
   kk_attention_store_rows(
       (void *)kk_operand_at(j->y, a->type, strides, u->batch, rows.first, u->head), a->type, strides[1],
       m->sum + first * lanes, rows.count, a->value_width, factors, 1);
@@ -113,7 +113,7 @@ static void look_ahead(
   const kk_part rows = kk_part_of(u->range.count, blocks, block);
   const kk_part share = kk_part_of(keys->next.count, blocks, block);
   const kk_part next_keys = {keys->next.first + share.first, share.count};
-  const int64_t y_strides[3] = KK_DENSE_STRIDES(a->queries, a->heads, a->value_width);
+  const int64_t y_strides[3] = KK_STRIDES(a->queries, a->heads * a->value_width, a->value_width);
   kk_ahead *ahead = &m->ahead;
   *ahead = (kk_ahead){.count = 0};
   if (is_last) {

@@ -76,9 +76,9 @@ KK_INLINE long kk_tile_count(long m, long n) {
   return panels * kk_ceil_div(m, kk_tile_rows(kk_ceil_div(vectors, panels)));
 }
 
-/// The strides of a dense result (batch, positions, heads, n).
-#define KK_DENSE_STRIDES(POSITIONS, HEADS, N)                                                                \
-  { (POSITIONS) * (HEADS) * (N), (HEADS) * (N), (N) }
+/// The strides of a result (batch, positions, heads, n) with positions `ROW` numbers apart.
+#define KK_STRIDES(POSITIONS, ROW, N)                                                                        \
+  { (POSITIONS) * (ROW), (ROW), (N) }
 
 /// A block of scores: queries and keys of one head.
 typedef struct {

@@ -13,8 +13,8 @@ struct job {
   const kk_attention *attention;
   const kk_attention_loops *loops;
   const kk_attention_results *results;
+  const kk_attention_gradients *gradients;
   const char *q, *k, *v;
-  char *dq, *dk, *dv;
   float *scratch, *shares;  // (ranges, batch, queries, heads, width)
   int64_t worker_floats, ranges;
 };
@@ -148,12 +148,13 @@ static void go_back_block(
 static void finish(const struct job *j, const struct memory *m, const kk_unit *u, kk_part rows, bool sees) {
   const kk_attention *a = j->attention;
   const int64_t width = kk_whole_lanes(a->width);
-  const int64_t strides[3] = KK_DENSE_STRIDES(a->queries, a->heads, a->width);
+  const bool shared = j->ranges > 1;
+  const int64_t row = shared ? a->heads * a->width : j->gradients->dq_row;
+  const int64_t strides[3] = KK_STRIDES(a->queries, row, a->width);
   float *dq = m->dq + rows.first * width;
   if (!sees) memset(dq, 0, (size_t)(rows.count * width) * sizeof(float));
-  float *share = j->shares + u->index * share_floats(a);
-  void *to = j->ranges > 1 ? share : (void *)j->dq;
-  const kk_dtype type = j->ranges > 1 ? KK_F32 : a->type;
+  void *to = shared ? j->shares + u->index * share_floats(a) : j->gradients->dq;
+  const kk_dtype type = shared ? KK_F32 : a->type;
   kk_attention_store_rows(
       (void *)kk_operand_at(to, type, strides, u->batch, rows.first, u->head), type, strides[1], dq,
       rows.count, a->width, &a->scale, 0);
@@ -174,8 +175,8 @@ static void look_ahead(
   kk_ahead *ahead = &m->ahead;
   *ahead = (kk_ahead){.count = 0};
   if (is_last && j->ranges == 1) {
-    const int64_t strides[3] = KK_DENSE_STRIDES(a->queries, a->heads, width);
-    kk_look_ahead(ahead, j->dq, a->type, strides, u->batch, u->head, rows, width, true);
+    const int64_t strides[3] = KK_STRIDES(a->queries, j->gradients->dq_row, width);
+    kk_look_ahead(ahead, j->gradients->dq, a->type, strides, u->batch, u->head, rows, width, true);
   }
   if (n->head != u->head || n->batch != u->batch || block + 1 < blocks) {
     const kk_unit *reader = block + 1 < blocks ? u : n;
@@ -190,12 +191,12 @@ static void look_ahead(
   kk_look_ahead(ahead, j->k, a->type, a->k_strides, n->batch, n->key_head, next_keys, width, false);
   kk_look_ahead(ahead, j->v, a->type, a->v_strides, n->batch, n->key_head, next_keys, value_width, false);
   if (keys->is_last) {
-    const int64_t k[3] = KK_DENSE_STRIDES(a->keys, a->key_heads, width);
-    const int64_t v[3] = KK_DENSE_STRIDES(a->keys, a->key_heads, value_width);
+    const int64_t k[3] = KK_STRIDES(a->keys, j->gradients->dk_row, width);
+    const int64_t v[3] = KK_STRIDES(a->keys, j->gradients->dv_row, value_width);
     const kk_part part = kk_part_of(u->range.count, blocks, block);
     const kk_part at = {u->range.first + part.first, part.count};
-    kk_look_ahead(ahead, j->dk, a->type, k, u->batch, u->key_head, at, width, true);
-    kk_look_ahead(ahead, j->dv, a->type, v, u->batch, u->key_head, at, value_width, true);
+    kk_look_ahead(ahead, j->gradients->dk, a->type, k, u->batch, u->key_head, at, width, true);
+    kk_look_ahead(ahead, j->gradients->dv, a->type, v, u->batch, u->key_head, at, value_width, true);
   }
   kk_spread_ahead(
       ahead, 2 * kk_tile_count(rows.count, keys->count) + kk_tile_count(rows.count, width)
@@ -267,13 +268,14 @@ static kk_unit unit_at(const struct job *j, int64_t i) {
 
 static void store_keys(const struct job *j, const struct memory *m, const kk_unit *u) {
   const kk_attention *a = j->attention;
+  const kk_attention_gradients *g = j->gradients;
   const float one = 1;
-  const int64_t row = (u->batch * a->keys + u->range.first) * a->key_heads + u->key_head;
+  const int64_t row = u->batch * a->keys + u->range.first;
   kk_attention_store_rows(
-      (void *)kk_at(j->dk, a->type, row * a->width), a->type, a->key_heads * a->width, m->dk, u->range.count,
-      a->width, &a->scale, 0);
+      (void *)kk_at(g->dk, a->type, row * g->dk_row + u->key_head * a->width), a->type, g->dk_row, m->dk,
+      u->range.count, a->width, &a->scale, 0);
   kk_attention_store_rows(
-      (void *)kk_at(j->dv, a->type, row * a->value_width), a->type, a->key_heads * a->value_width, m->dv,
+      (void *)kk_at(g->dv, a->type, row * g->dv_row + u->key_head * a->value_width), a->type, g->dv_row, m->dv,
       u->range.count, a->value_width, &one, 0);
 }
 
@@ -301,28 +303,29 @@ static void add_shares(long begin, long end, int worker, void *context) {
   (void)worker;
   const struct job *j = context;
   const kk_attention *a = j->attention;
-  const int64_t n = a->width;
+  const int64_t n = a->heads * a->width;
   for (long row = begin; row < end; row++) {
     float *sum = j->shares + row * n;
     for (int64_t range = 1; range < j->ranges; range++) {
       const float *share = sum + range * share_floats(a);
       KK_INDEPENDENT for (int64_t i = 0; i < n; i++) sum[i] += share[i];
     }
-    kk_store_f32((void *)kk_at(j->dq, a->type, row * n), a->type, 1, sum, n);
+    kk_store_f32(
+        (void *)kk_at(j->gradients->dq, a->type, row * j->gradients->dq_row), a->type, 1, sum, n);
   }
 }
 
 void kk_attention_backward(
     const kk_attention *attention, const kk_attention_results *results, const void *q, const void *k,
-    const void *v, void *dq, void *dk, void *dv, void *scratch) {
+    const void *v, const kk_attention_gradients *gradients, void *scratch) {
   const kk_attention *a = attention;
   kk_require_f32_or_bf16("kk_attention_backward", a->type);
   struct memory m;
   struct job j = {
-      .attention = a, .loops = kk_attention_loops_for(a->type), .results = results, .q = q, .k = k, .v = v,
-      .dq = dq, .dk = dk, .dv = dv, .scratch = scratch, .worker_floats = divide(a, NULL, &m),
+      .attention = a, .loops = kk_attention_loops_for(a->type), .results = results, .gradients = gradients,
+      .q = q, .k = k, .v = v, .scratch = scratch, .worker_floats = divide(a, NULL, &m),
       .ranges = range_count(a)};
   j.shares = j.scratch + kk_threads() * j.worker_floats;
   kk_parallel_units(a->batch * a->key_heads * j.ranges, go_back_ranges, &j);
-  if (j.ranges > 1) kk_parallel_for(a->batch * a->queries * a->heads, 64, add_shares, &j);
+  if (j.ranges > 1) kk_parallel_for(a->batch * a->queries, 8, add_shares, &j);
 }

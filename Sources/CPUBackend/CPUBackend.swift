@@ -45,7 +45,8 @@ package struct CPUBackend: Backend {
     case is Copy, is Concatenate: layout.shape.rank <= Int(KK_MAX_DIMS)
     case is Reduce: layout.shape.rank <= Int(KK_MAX_DIMS)
     case is UpdateSlice: index == 1 && layout.shape.rank <= Int(KK_MAX_DIMS)
-    case is ScaledDotProductAttention, is AttentionGradient: attentionReads(layout, input: index, of: op)
+    case is ScaledDotProductAttention, is AttentionGradient, is JoinedAttentionGradient:
+      attentionReads(layout, input: index, of: op)
     case let op as PackedMatMul: index == 0 && op.reads(layout, inputs[0].dtype)
     case is MatMul, is FusedMatMul: index < 2 && layout.isMatrixView && inputs[index].dtype != .float16
     default: false

@@ -21,6 +21,7 @@ package func floatingPointOperations(_ op: any Op, _ inputs: [Spec], _ outputs: 
   case is ScaledDotProductAttention: return attention(inputs[0].shape, inputs[1].shape, inputs[2].shape)
   // Five products where the forward pass has two: the scores again, and four gradients.
   case is AttentionGradient: return 2.5 * attention(inputs[1].shape, inputs[2].shape, inputs[3].shape)
+  case let op as JoinedAttentionGradient: return floatingPointOperations(op.gradient, inputs, outputs)
   case is LinearCrossEntropy: return 2 * Double(inputs[0].shape.count) * Double(inputs[1].shape[0])
   case is LinearCrossEntropyGradient: return 6 * Double(inputs[0].shape.count) * Double(inputs[1].shape[0])
   case is Reshape, is Transpose, is Broadcast, is Slice, is Pad, is Concatenate, is Copy, is Gather,

@@ -166,6 +166,27 @@ package struct PackedKernel: FusedOp {
   }
 }
 
+/// An `AttentionGradient` whose dk and dv are the parts (B, S, K D) and (B, S, K E) of one array, perhaps behind dq as
+/// (B, T, H D): the gradient of a joint projection. Gives dq where it is not included, and that array.
+package struct JoinedAttentionGradient: FusedOp {
+  package let gradient: AttentionGradient
+  package let includesQueries: Bool
+
+  package init(gradient: AttentionGradient, includesQueries: Bool) {
+    (self.gradient, self.includesQueries) = (gradient, includesQueries)
+  }
+
+  package func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] {
+    let gradients = try gradient.outputs(inputs), apart = includesQueries ? 0 : 1
+    let parts = gradients[apart...].map(\.shape), rows = parts[0]
+    guard parts.allSatisfy({ $0.dimensions[..<2] == rows.dimensions[..<2] }) else {
+      throw ShapeError("as many queries as keys are joined, not \(parts)")
+    }
+    let width = parts.reduce(0) { $0 + $1[2] * $1[3] }
+    return gradients[..<apart] + [Spec([rows[0], rows[1], width], gradients[0].dtype)]
+  }
+}
+
 /// A function applied to a product before it is stored.
 package enum Epilogue: UInt8, Hashable, Sendable { case relu, silu, gelu, geluTanh }
 

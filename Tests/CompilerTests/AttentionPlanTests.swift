@@ -40,7 +40,8 @@ import Testing
       let plan = Evaluator.shared.plan(for: tensors(x, heads: 4, dropout: dropout), backend: backend)
       let names = plan.steps.map { type(of: $0.op).name }
       #expect(names.filter { $0 == "ScaledDotProductAttention" }.count == 1, "\(plan)")
-      #expect(names.filter { $0 == "AttentionGradient" }.count == 1, "\(plan)")
+      #expect(names.filter { $0 == "JoinedAttentionGradient" }.count == 1, "\(plan)")
+      #expect(!names.contains("Concatenate"), "\(plan)")
       #expect(!names.contains("Copy") && !names.contains("MatMul"), "\(plan)")
       #expect(!names.contains("Random"), "\(plan)")
     }
@@ -81,6 +82,42 @@ import Testing
       let other = tensors(x, heads: 2, isCausal: false)
       evaluate(other)
       #expect(zip(fused[1].floats(), other[1].floats()).contains { abs($0 - $1) > 0.01 * size })
+    }
+  }
+
+  /// Keys and values of one projection, queries of another; and heads that share keys.
+  @Test(arguments: [(4, 4), (4, 2)]) func gradientsOfJointProjectionsAreWrittenJoined(
+    heads: Int, keyHeads: Int
+  ) {
+    Backends.with(backend) {
+      let width = 6, joint = 2 * keyHeads * width
+      let q = evaluated(numbers([2, 9, heads * width], 1)), kv = evaluated(numbers([2, 13, joint], 2))
+      let qkv = evaluated(numbers([2, 9, heads * width + joint], 3))
+      func split(_ x: Tensor, _ heads: [Int]) -> [Tensor] {
+        var start = 0
+        return heads.map { heads in
+          defer { start += heads * width }
+          return x.sliced(2, start..<start + heads * width).reshaped(2, x.shape[1], heads, width)
+            .swappingAxes(1, 2)
+        }
+      }
+      func gradients(_ inputs: [Tensor], _ parts: () -> [Tensor]) -> [Tensor] {
+        valueAndGradient(withRespectTo: inputs) {
+          let parts = parts()
+          return square(attention(parts[0], parts[1], parts[2])).sum()
+        }.gradients
+      }
+      func check(_ inputs: [Tensor], _ parts: () -> [Tensor]) {
+        let joined = gradients(inputs, parts), apart = gradients(inputs, parts)
+        let plan = Evaluator.shared.plan(for: joined, backend: backend)
+        let names = plan.steps.map { type(of: $0.op).name }
+        #expect(names.contains("JoinedAttentionGradient") && !names.contains("Concatenate"), "\(plan)")
+        evaluate(joined)
+        Evaluator.shared.evaluate(apart, backend: backend, without: .movements)
+        for (a, b) in zip(joined, apart) { #expect(a.floats() == b.floats()) }
+      }
+      check([q, kv]) { split(q, [heads]) + split(kv, [keyHeads, keyHeads]) }
+      check([qkv]) { split(qkv, [heads, keyHeads, keyHeads]) }
     }
   }
 

@@ -15,7 +15,7 @@ import Testing
     var mask = Mask.none
     var scale = 0.3
     var dropout = 0.0
-    /// Elements between the positions of q, k and v.
+    /// Elements between the positions of q, k, v and their gradients.
     var gap = 3
     var testDescription: String {
       "\(batch) x \(queries) of \(keys), heads \(heads)/\(keyHeads), \(width), \(valueWidth), \(isCausal) \(mask), "
@@ -67,9 +67,11 @@ import Testing
       dy = filled(p.queries, p.heads, p.valueWidth)
       y = Storage(type, count: dy.count)
       logSum = Storage(KK_F32, count: p.batch * p.heads * p.queries)
-      dq = Storage(type, count: p.batch * p.queries * p.heads * p.width)
-      dk = Storage(type, count: p.batch * p.keys * p.keyHeads * p.width)
-      dv = Storage(type, count: p.batch * p.keys * p.keyHeads * p.valueWidth)
+      dq = Storage(type, count: q.count)
+      dk = Storage(type, count: k.count)
+      dv = Storage(type, count: v.count)
+      // Gaps stay what they are.
+      for gradient in [dq, dk, dv] { memset(gradient.data, 0, gradient.count * Int(kk_dtype_size(type))) }
       let all = p.batch * p.queries * p.keys
       var strides: (Int64, Int64, Int64, Int64) = (Int64(p.queries * p.keys), 0, Int64(p.keys), 1)
       switch p.mask {
@@ -128,8 +130,10 @@ import Testing
         )
         results.dy_strides = Self.strides(p.queries, p.heads, p.valueWidth)
         results.y_strides = results.dy_strides
-        kk_attention_backward(
-          &a, &results, q.data, k.data, v.data, dq.data, dk.data, dv.data, scratch)
+        var gradients = kk_attention_gradients(
+          dq: dq.data, dk: dk.data, dv: dv.data, dq_row: a.q_strides.1, dk_row: a.k_strides.1,
+          dv_row: a.v_strides.1)
+        kk_attention_backward(&a, &results, q.data, k.data, v.data, &gradients, scratch)
         scratch.deallocate()
         kk_set_threads(before)
       }
@@ -156,7 +160,6 @@ import Testing
           for t in 0..<p.queries {
             let qAt = (b * p.queries + t) * (p.heads * n + p.gap) + h * n
             let yAt = ((b * p.queries + t) * p.heads + h) * m
-            let dqAt = ((b * p.queries + t) * p.heads + h) * n
             func kAt(_ s: Int) -> Int { (b * p.keys + s) * (p.keyHeads * n + p.gap) + g * n }
             func vAt(_ s: Int) -> Int { (b * p.keys + s) * (p.keyHeads * m + p.gap) + g * m }
             let scores = (0..<p.keys).map { s -> Double in
@@ -181,11 +184,10 @@ import Testing
             for s in 0..<p.keys where weights[s] != 0 {
               let dp = (0..<m).reduce(0) { $0 + dy.get(yAt + $1) * v.get(vAt(s) + $1) }
               let ds = p.scale * weights[s] * (kept[s] * dp - dot)
-              let keyRow = (b * p.keys + s) * p.keyHeads + g
-              for e in 0..<m { dv[keyRow * m + e] += weights[s] * kept[s] * dy.get(yAt + e) }
+              for e in 0..<m { dv[vAt(s) + e] += weights[s] * kept[s] * dy.get(yAt + e) }
               for d in 0..<n {
-                dq[dqAt + d] += ds * k.get(kAt(s) + d)
-                dk[keyRow * n + d] += ds * q.get(qAt + d)
+                dq[qAt + d] += ds * k.get(kAt(s) + d)
+                dk[kAt(s) + d] += ds * q.get(qAt + d)
               }
             }
           }

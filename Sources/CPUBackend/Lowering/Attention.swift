@@ -28,21 +28,45 @@ extension AttentionGradient: CPUComposite {
   }
 
   func lowered(_ inputs: [Operand], _ outputs: [Operand]) -> Kernel {
+    // dq, dk and dv have arrays of their own, where positions are as many numbers apart as they have.
+    lowered(inputs, (0..<3).map { (result: $0, offset: 0, row: outputs[$0].shape[2] * outputs[$0].shape[3]) })
+  }
+
+  /// Each gradient is written from `offset` on in a result whose positions are `row` numbers apart.
+  fileprivate func lowered(_ inputs: [Operand], _ places: [(result: Int, offset: Int, row: Int)]) -> Kernel {
     let kernel = AttentionKernel(
       inputs[1...3], mask: inputs.dropFirst(leadingCount).first, scale, isCausal, dropout)
     let dy = rowStrides(inputs[0]), y = rowStrides(inputs[4])
     let count = inputs.count, leadingCount = leadingCount
+    let scratch = count + places.last!.result + 1
+    let at = places.map { (count + $0.result, $0.offset * inputs[1].dtype.byteCount) }
+    let rows = places.map { Int64($0.row) }
     let scratchBytes = kernel.measured { Int(kk_attention_backward_scratch($0)) }
     return Kernel("attention gradient", scratchBytes: scratchBytes) { p in
       var results = kk_attention_results()
       (results.dy, results.y) = (UnsafeRawPointer(p[0]), UnsafeRawPointer(p[4]))
       (results.dy_strides, results.y_strides) = (dy, y)
       results.log_sum = UnsafePointer(p[5].assumingMemoryBound(to: Float.self))
+      var gradients = kk_attention_gradients(
+        dq: p[at[0].0] + at[0].1, dk: p[at[1].0] + at[1].1, dv: p[at[2].0] + at[2].1,
+        dq_row: rows[0], dk_row: rows[1], dv_row: rows[2])
       kernel.with(mask: count > leadingCount ? p[leadingCount] : nil, key: p[6]) {
-        kk_attention_backward(
-          $0, &results, p[1], p[2], p[3], p[count], p[count + 1], p[count + 2], p[count + 3])
+        kk_attention_backward($0, &results, p[1], p[2], p[3], &gradients, p[scratch])
       }
     }
+  }
+}
+
+extension JoinedAttentionGradient: CPUOp {
+  func lowered(_ inputs: [Operand], _ outputs: [Operand]) -> Kernel {
+    let widths = inputs[1...3].map { $0.shape[2] * $0.shape[3] }
+    let queries = includesQueries ? widths[0] : 0, row = queries + widths[1] + widths[2]
+    let last = outputs.count - 1
+    return gradient.lowered(
+      inputs,
+      [
+        (0, 0, includesQueries ? row : widths[0]), (last, queries, row), (last, queries + widths[1], row),
+      ])
   }
 }
 
@@ -53,6 +77,7 @@ extension CPUBackend {
       switch op {
       case let op as ScaledDotProductAttention: (0..<3, op.leadingCount)
       case let op as AttentionGradient: (0..<5, op.leadingCount)
+      case let op as JoinedAttentionGradient: (0..<5, op.gradient.leadingCount)
       default: (0..<0, -1)
       }
     if rows.contains(index) { return layout.shape[3] == 1 || layout.strides[3] == 1 }

@@ -17,6 +17,7 @@ package func compile(
   run("simplify", if: .simplification, simplify)
   run("take slices early", if: .slices, takeSlicesEarly)
   run("join parts", if: .movements, joinParts)
+  run("join attention gradients", if: .movements, joinAttentionGradients)
   run("scatter into sums", if: .movements, scatterIntoSums)
   run("transpose operands", if: .movements, transposeOperands)
   run("cast before transposing", if: .movements, castBeforeTransposing)
@@ -68,8 +69,8 @@ package struct OptionalPasses: OptionSet, Hashable, Sendable {
   /// The gradient of dropout after ReLU reads the result instead of making the random numbers again.
   package static let dropout = OptionalPasses(rawValue: 2048)
 
-  /// Sums of padded parts are concatenations, sums with scattered rows are scattered into; operands are transposed instead
-  /// of products, and cast before that.
+  /// Sums of padded parts are concatenations, which attention's gradient may write itself; sums with scattered rows are
+  /// scattered into; operands are transposed instead of products, and cast before that.
   package static let movements = OptionalPasses(rawValue: 4096)
 
   /// What is only read in part is computed in part.

@@ -16,11 +16,12 @@ package func simplify(_ graph: Graph) -> Graph {
 
   for var instruction in graph.instructions {
     instruction.inputs = instruction.inputs.map { alias[$0] ?? $0 }
+    // What was moved there and back has not been moved.
+    shorten(&instruction, graph.specs, producer)
     if let same = unchanged(instruction, graph.specs, producer) {
       for (output, input) in zip(instruction.outputs, same) { alias[output] = input }
       continue
     }
-    shorten(&instruction, graph.specs, producer)
     let key = [OpTable.shared.identifier(of: instruction.op)] + instruction.inputs.map { UInt32($0) }
     if let first = known[key] {
       for (output, other) in zip(instruction.outputs, first) { alias[output] = other }

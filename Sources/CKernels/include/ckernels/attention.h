@@ -19,7 +19,7 @@ extern "C" {
 /// of `keep` is true, times its value; the others are 0. The gradient drops the same ones.
 ///
 /// Operands are read through their strides (in elements), the last axis being dense. Results are dense:
-/// y (batch, queries, heads, value_width), log_sum (batch, heads, queries), gradients as their operands.
+/// y (batch, queries, heads, value_width), log_sum (batch, heads, queries).
 typedef struct {
   int64_t batch, queries, keys, heads, key_heads, width, value_width;  // none is 0
   kk_dtype type;                                                       // KK_F32 or KK_BF16
@@ -54,9 +54,15 @@ typedef struct {
   const float *log_sum;
 } kk_attention_results;
 
+/// Where the gradients go: shaped as their operands, with positions `row` numbers apart; heads of a position are dense.
+typedef struct {
+  void *dq, *dk, *dv;
+  int64_t dq_row, dk_row, dv_row;
+} kk_attention_gradients;
+
 void kk_attention_backward(
     const kk_attention *attention, const kk_attention_results *results, const void *q, const void *k,
-    const void *v, void *dq, void *dk, void *dv, void *scratch);
+    const void *v, const kk_attention_gradients *gradients, void *scratch);
 
 #ifdef __cplusplus
 }
