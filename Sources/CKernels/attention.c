@@ -66,7 +66,7 @@ static void attend_block(
   const int64_t element = (int64_t)kk_dtype_size(a->type), at = b->query - first;
   const void *q = kk_operand_at(j->q, a->type, a->q_strides, b->batch, b->query, b->head);
   kk_unit_rows rows =
-      kk_form_rows(q, a->type, a->q_strides[1] * element, b->rows, a->width, pairs, m->rows);
+      j->loops->by_rows(q, a->type, a->q_strides[1] * element, b->rows, a->width, m->rows);
   const long depth = kk_units(a->width, pairs);
   const int64_t seen = kk_visible_keys(a, b->query) - b->key;
   j->loops->multiply(&(kk_product){
@@ -89,17 +89,12 @@ static void finish(const struct job *j, const struct memory *m, const kk_unit *u
   const int64_t lanes = kk_whole_lanes(a->value_width), head = u->batch * a->heads + u->head;
   float *log_sum = j->log_sum + head * a->queries + rows.first, factors[KK_MOST_ROWS];
   const int64_t first = rows.first - u->range.first;
-  for (long i = 0; i < rows.count; i++) {
-    const float top = m->top[first + i];
-    const kk_lanes totals = KK_LOAD(m->total + (first + i) * KK_LANES);
-    const float total = kk_sum_of(&totals);
-    const bool sees = top != -INFINITY;
-    log_sum[i] = sees ? KK_LN_2 * top + logf(total) : 0;
-    factors[i] = sees ? 1 / total : 0;
-    if (!sees) memset(m->sum + (first + i) * lanes, 0, (size_t)lanes * sizeof(float));
-  }
+  j->loops->softmax_sums(m->top + first, m->total + first * KK_LANES, rows.count, log_sum, factors);
+  for (long i = 0; i < rows.count; i++)
+    if (m->top[first + i] == -INFINITY)
+      memset(m->sum + (first + i) * lanes, 0, (size_t)lanes * sizeof(float));
   const int64_t strides[3] = KK_STRIDES(a->queries, a->heads * a->value_width, a->value_width);
-  kk_attention_store_rows(
+  j->loops->store(
       (void *)kk_operand_at(j->y, a->type, strides, u->batch, rows.first, u->head), a->type, strides[1],
       m->sum + first * lanes, rows.count, a->value_width, factors, 1);
 }
@@ -118,19 +113,19 @@ static void look_ahead(
   *ahead = (kk_ahead){.count = 0};
   if (is_last) {
     const kk_part at = {u->range.first + rows.first, rows.count};
-    kk_look_ahead(ahead, j->y, a->type, y_strides, u->batch, u->head, at, a->value_width, true);
+    kk_look_ahead(ahead, j->y, a->type, y_strides, u->batch, u->head, at, a->value_width);
   }
   if (keys->first == 0 && block + 1 < blocks) {
     kk_part next = kk_part_of(u->range.count, blocks, block + 1);
     next.first += u->range.first;
-    kk_look_ahead(ahead, j->q, a->type, a->q_strides, u->batch, u->head, next, a->width, false);
+    kk_look_ahead(ahead, j->q, a->type, a->q_strides, u->batch, u->head, next, a->width);
   }
   if (block + 1 == blocks && keys->next.first == 0) {
     const kk_part next = {n->range.first, kk_min(n->range.count, rows.count)};
-    kk_look_ahead(ahead, j->q, a->type, a->q_strides, n->batch, n->head, next, a->width, false);
+    kk_look_ahead(ahead, j->q, a->type, a->q_strides, n->batch, n->head, next, a->width);
   }
-  kk_look_ahead(ahead, j->k, a->type, a->k_strides, n->batch, n->key_head, next_keys, a->width, false);
-  kk_look_ahead(ahead, j->v, a->type, a->v_strides, n->batch, n->key_head, next_keys, a->value_width, false);
+  kk_look_ahead(ahead, j->k, a->type, a->k_strides, n->batch, n->key_head, next_keys, a->width);
+  kk_look_ahead(ahead, j->v, a->type, a->v_strides, n->batch, n->key_head, next_keys, a->value_width);
   kk_spread_ahead(ahead, kk_tile_count(rows.count, keys->count) + kk_tile_count(rows.count, a->value_width));
 }
 
@@ -138,15 +133,14 @@ static void look_ahead(
 static void attend_keys(
     const struct job *j, struct memory *m, const kk_unit *u, const struct keys *keys, bool add) {
   const kk_attention *a = j->attention;
-  const bool pairs = j->loops->pairs;
   const int64_t element = (int64_t)kk_dtype_size(a->type);
   const void *k = kk_operand_at(j->k, a->type, a->k_strides, u->batch, keys->first, u->key_head);
   const void *v = kk_operand_at(j->v, a->type, a->v_strides, u->batch, keys->first, u->key_head);
   if (keys->count > 0) {
     kk_unit_rows rows =
-        kk_form_rows(k, a->type, a->k_strides[1] * element, keys->count, a->width, pairs, m->rows);
-    kk_form_transposed(m->k, rows, keys->count, kk_units(a->width, pairs));
-    kk_form_paired(m->v, v, a->type, a->v_strides[1] * element, keys->count, a->value_width, pairs);
+        j->loops->by_rows(k, a->type, a->k_strides[1] * element, keys->count, a->width, m->rows);
+    j->loops->transpose(m->k, rows, keys->count, kk_units(a->width, j->loops->pairs));
+    j->loops->pair(m->v, v, a->type, a->v_strides[1] * element, keys->count, a->value_width);
   }
   const long blocks = kk_ceil_div(u->range.count, kk_block_rows(a));
   for (long block = 0; block < blocks; block++) {

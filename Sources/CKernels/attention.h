@@ -3,13 +3,11 @@
 // Scores lie by rows, a query's keys side by side in lanes, in base 2. Keys and values of a block are brought into
 // form once for a range of queries, whose blocks of rows fit the cache.
 #pragma once
-#include "attention_forms.h"
+#include "attention_loops.h"
 #include "ckernels/attention.h"
+#include "mathf.h"
 
 enum { KK_MOST_KEYS = 256, KK_MOST_ROWS = 48, KK_MOST_CAUSAL_ROWS = 36 };
-
-#define KK_LOG2_OF_E 1.442695041f
-#define KK_LN_2 0.693147181f
 
 /// Element (batch, position, head, 0) of an operand.
 KK_INLINE const void *kk_operand_at(
@@ -55,12 +53,11 @@ typedef struct {
 /// Looks ahead to rows of one head of an operand, of n numbers.
 KK_INLINE void kk_look_ahead(
     kk_ahead *ahead, const void *x, kk_dtype type, const int64_t strides[3], int64_t batch, int64_t head,
-    kk_part rows, int64_t n, bool written) {
+    kk_part rows, int64_t n) {
   if (rows.count <= 0) return;
   const int64_t element = (int64_t)kk_dtype_size(type);
   ahead->parts[ahead->count++] = (kk_ahead_rows){
-      kk_operand_at(x, type, strides, batch, rows.first, head), strides[1] * element, rows.count, n * element,
-      written};
+      kk_operand_at(x, type, strides, batch, rows.first, head), strides[1] * element, rows.count, n * element};
 }
 
 /// Spreads what is ahead over so many tiles.

@@ -86,10 +86,11 @@ static void load_sums(const struct job *j, const kk_block *b, float *log_sum, fl
   const kk_attention *a = j->attention;
   const kk_attention_results *r = j->results;
   const float *from = r->log_sum + (b->batch * a->heads + b->head) * a->queries + b->query;
-  for (long i = 0; i < b->rows; i++) log_sum[i] = KK_LOG2_OF_E * from[i];
-  kk_rows_dot(
-      dot, kk_operand_at(r->dy, a->type, r->dy_strides, b->batch, b->query, b->head), r->dy_strides[1],
-      kk_operand_at(r->y, a->type, r->y_strides, b->batch, b->query, b->head), r->y_strides[1], a->type,
+  for (long i = 0; i < b->rows; i++) log_sum[i] = KK_LOG2_E * from[i];
+  const int64_t element = (int64_t)kk_dtype_size(a->type);
+  j->loops->dot(
+      dot, kk_operand_at(r->dy, a->type, r->dy_strides, b->batch, b->query, b->head), r->dy_strides[1] * element,
+      kk_operand_at(r->y, a->type, r->y_strides, b->batch, b->query, b->head), r->y_strides[1] * element, a->type,
       b->rows, a->value_width);
 }
 
@@ -108,7 +109,7 @@ static void go_back_block(
   const void *q = kk_operand_at(j->q, a->type, a->q_strides, b->batch, b->query, b->head);
   const void *dy = kk_operand_at(r->dy, a->type, r->dy_strides, b->batch, b->query, b->head);
 
-  kk_unit_rows rows = kk_form_rows(q, a->type, q_row, b->rows, a->width, pairs, m->rows);
+  kk_unit_rows rows = loops->by_rows(q, a->type, q_row, b->rows, a->width, m->rows);
   kk_product product = {
       .m = b->rows, .n = b->keys, .depth = kk_units(a->width, pairs), .a = rows.rows, .a_row = rows.row,
       .a_step = 4, .b = m->k, .b_lanes = lanes, .b_depth = kk_units(a->width, pairs), .c = m->s,
@@ -117,7 +118,7 @@ static void go_back_block(
   // Hidden scores become -infinity, but what their gradients are multiplied with has to be finite.
   product.causal = KK_NOT_CAUSAL;
   const kk_scores scores = kk_masked_scores(a, b, m->s, m->mask);
-  rows = kk_form_rows(dy, a->type, dy_row, b->rows, a->value_width, pairs, m->rows);
+  rows = loops->by_rows(dy, a->type, dy_row, b->rows, a->value_width, m->rows);
   product.depth = product.b_depth = kk_units(a->value_width, pairs);
   product.a = rows.rows, product.a_row = rows.row, product.b = m->v, product.c = m->dp;
   loops->multiply(&product);
@@ -125,8 +126,8 @@ static void go_back_block(
   load_sums(j, b, log_sum, dot);
   loops->softmax_gradient(&scores, m->dp, log_sum, dot);
 
-  kk_form_paired(m->dy, dy, a->type, dy_row, b->rows, a->value_width, pairs);
-  kk_form_paired(m->q, q, a->type, q_row, b->rows, a->width, pairs);
+  loops->pair(m->dy, dy, a->type, dy_row, b->rows, a->value_width);
+  loops->pair(m->q, q, a->type, q_row, b->rows, a->width);
   // Pairs of two rows of queries lie in every other row.
   const int64_t step = 4 * pitch * (pairs ? 2 : 1);
   loops->multiply(&(kk_product){
@@ -155,7 +156,7 @@ static void finish(const struct job *j, const struct memory *m, const kk_unit *u
   if (!sees) memset(dq, 0, (size_t)(rows.count * width) * sizeof(float));
   void *to = shared ? j->shares + u->index * share_floats(a) : j->gradients->dq;
   const kk_dtype type = shared ? KK_F32 : a->type;
-  kk_attention_store_rows(
+  j->loops->store(
       (void *)kk_operand_at(to, type, strides, u->batch, rows.first, u->head), type, strides[1], dq,
       rows.count, a->width, &a->scale, 0);
 }
@@ -176,27 +177,27 @@ static void look_ahead(
   *ahead = (kk_ahead){.count = 0};
   if (is_last && j->ranges == 1) {
     const int64_t strides[3] = KK_STRIDES(a->queries, j->gradients->dq_row, width);
-    kk_look_ahead(ahead, j->gradients->dq, a->type, strides, u->batch, u->head, rows, width, true);
+    kk_look_ahead(ahead, j->gradients->dq, a->type, strides, u->batch, u->head, rows, width);
   }
   if (n->head != u->head || n->batch != u->batch || block + 1 < blocks) {
     const kk_unit *reader = block + 1 < blocks ? u : n;
     const int64_t b = reader->batch, h = reader->head;
     const kk_part next = kk_part_of(a->queries, blocks, (block + 1) % blocks);
     if (reader == n || keys->first == u->range.first) {
-      kk_look_ahead(ahead, j->q, a->type, a->q_strides, b, h, next, width, false);
-      kk_look_ahead(ahead, r->dy, a->type, r->dy_strides, b, h, next, value_width, false);
-      kk_look_ahead(ahead, r->y, a->type, r->y_strides, b, h, next, value_width, false);
+      kk_look_ahead(ahead, j->q, a->type, a->q_strides, b, h, next, width);
+      kk_look_ahead(ahead, r->dy, a->type, r->dy_strides, b, h, next, value_width);
+      kk_look_ahead(ahead, r->y, a->type, r->y_strides, b, h, next, value_width);
     }
   }
-  kk_look_ahead(ahead, j->k, a->type, a->k_strides, n->batch, n->key_head, next_keys, width, false);
-  kk_look_ahead(ahead, j->v, a->type, a->v_strides, n->batch, n->key_head, next_keys, value_width, false);
+  kk_look_ahead(ahead, j->k, a->type, a->k_strides, n->batch, n->key_head, next_keys, width);
+  kk_look_ahead(ahead, j->v, a->type, a->v_strides, n->batch, n->key_head, next_keys, value_width);
   if (keys->is_last) {
     const int64_t k[3] = KK_STRIDES(a->keys, j->gradients->dk_row, width);
     const int64_t v[3] = KK_STRIDES(a->keys, j->gradients->dv_row, value_width);
     const kk_part part = kk_part_of(u->range.count, blocks, block);
     const kk_part at = {u->range.first + part.first, part.count};
-    kk_look_ahead(ahead, j->gradients->dk, a->type, k, u->batch, u->key_head, at, width, true);
-    kk_look_ahead(ahead, j->gradients->dv, a->type, v, u->batch, u->key_head, at, value_width, true);
+    kk_look_ahead(ahead, j->gradients->dk, a->type, k, u->batch, u->key_head, at, width);
+    kk_look_ahead(ahead, j->gradients->dv, a->type, v, u->batch, u->key_head, at, value_width);
   }
   kk_spread_ahead(
       ahead, 2 * kk_tile_count(rows.count, keys->count) + kk_tile_count(rows.count, width)
@@ -207,17 +208,17 @@ static void look_ahead(
 static void go_back_keys(
     const struct job *j, struct memory *m, const kk_unit *u, const struct keys *keys, bool add) {
   const kk_attention *a = j->attention;
-  const bool pairs = j->loops->pairs;
+  const kk_attention_loops *loops = j->loops;
   const int64_t element = (int64_t)kk_dtype_size(a->type);
   const int64_t k_row = a->k_strides[1] * element, v_row = a->v_strides[1] * element;
   const void *k = kk_operand_at(j->k, a->type, a->k_strides, u->batch, keys->first, u->key_head);
   const void *v = kk_operand_at(j->v, a->type, a->v_strides, u->batch, keys->first, u->key_head);
   if (keys->count > 0) {
-    kk_unit_rows rows = kk_form_rows(k, a->type, k_row, keys->count, a->width, pairs, m->rows);
-    kk_form_transposed(m->k, rows, keys->count, kk_units(a->width, pairs));
-    rows = kk_form_rows(v, a->type, v_row, keys->count, a->value_width, pairs, m->rows);
-    kk_form_transposed(m->v, rows, keys->count, kk_units(a->value_width, pairs));
-    kk_form_paired(m->paired_k, k, a->type, k_row, keys->count, a->width, pairs);
+    kk_unit_rows rows = loops->by_rows(k, a->type, k_row, keys->count, a->width, m->rows);
+    loops->transpose(m->k, rows, keys->count, kk_units(a->width, loops->pairs));
+    rows = loops->by_rows(v, a->type, v_row, keys->count, a->value_width, m->rows);
+    loops->transpose(m->v, rows, keys->count, kk_units(a->value_width, loops->pairs));
+    loops->pair(m->paired_k, k, a->type, k_row, keys->count, a->width);
   }
   const long blocks = kk_ceil_div(a->queries, kk_block_rows(a));
   for (long block = 0; block < blocks; block++) {
@@ -271,10 +272,10 @@ static void store_keys(const struct job *j, const struct memory *m, const kk_uni
   const kk_attention_gradients *g = j->gradients;
   const float one = 1;
   const int64_t row = u->batch * a->keys + u->range.first;
-  kk_attention_store_rows(
+  j->loops->store(
       (void *)kk_at(g->dk, a->type, row * g->dk_row + u->key_head * a->width), a->type, g->dk_row, m->dk,
       u->range.count, a->width, &a->scale, 0);
-  kk_attention_store_rows(
+  j->loops->store(
       (void *)kk_at(g->dv, a->type, row * g->dv_row + u->key_head * a->value_width), a->type, g->dv_row, m->dv,
       u->range.count, a->value_width, &one, 0);
 }

@@ -5,10 +5,11 @@
 #define FUNCTION KK_CLONES static
 #define UNIT_NUMBERS 1
 #define MULTIPLY(SUM, X, Y) (SUM) += (X) * (Y)
+#include "attention_forms.h"
 #include "attention_softmax.h"
 #include "attention_tiles.h"
 
-static const kk_attention_loops narrow = {false, multiply_narrow, softmax, softmax_gradient};
+static const kk_attention_loops narrow = KK_ATTENTION_LOOPS(false, multiply_narrow);
 
 static const kk_attention_loops *loops_f32(void) {
   return kk_has_wide_registers() ? kk_attention_loops_wide() : &narrow;

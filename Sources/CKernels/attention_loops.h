@@ -8,6 +8,7 @@
 //     y = p v        by rows x paired             dk = ds^T q    paired^T x paired
 //     dp = dy v^T    by rows x transposed         dq = ds k      by rows x paired
 #pragma once
+#include "ckernels/probe.h"
 #include "ckernels/random.h"
 #include "common.h"
 
@@ -37,24 +38,24 @@ typedef struct {
   const char *at;
   int64_t row;  // bytes from one to the next
   long count, bytes;
-  bool written;
 } kk_ahead_rows;
 
 typedef struct {
   kk_ahead_rows parts[10];
   int count, part;
-  long done, step;
+  long step;
 } kk_ahead;
 
 KK_INLINE void kk_fetch(kk_ahead *a) {
-  for (long n = a->step; n > 0 && a->part < a->count; n--) {
-    const kk_ahead_rows *p = &a->parts[a->part];
-    const char *row = p->at + a->done * p->row;
-    if (p->written)
-      for (long i = 0; i < p->bytes; i += 64) __builtin_prefetch(row + i, 1, 2);
-    else
-      for (long i = 0; i < p->bytes; i += 64) __builtin_prefetch(row + i, 0, 2);
-    if (++a->done == p->count) a->part++, a->done = 0;
+  for (long left = a->step; left > 0 && a->part < a->count;) {
+    kk_ahead_rows *p = &a->parts[a->part];
+    const long rows = kk_min(left, p->count);
+    for (long i = 0; i < p->bytes; i += 64)
+      for (long r = 0; r < rows; r++) __builtin_prefetch(p->at + r * p->row + i, 0, 2);
+    left -= rows;
+    p->at += rows * p->row;
+    p->count -= rows;
+    if (p->count == 0) a->part++;
   }
 }
 
@@ -76,6 +77,15 @@ typedef struct {
   int64_t seen;  // keys that row 0 has to do with; each row has one more than the one before
   kk_ahead *ahead;
 } kk_product;
+
+/// Units of depth of n numbers.
+KK_INLINE int64_t kk_units(int64_t n, bool pairs) { return pairs ? (n + 1) / 2 : n; }
+
+/// Rows of units, `row` bytes apart.
+typedef struct {
+  const void *rows;
+  int64_t row;
+} kk_unit_rows;
 
 /// Most rows of a tile of so many vectors.
 KK_INLINE long kk_tile_rows(long vectors) { return vectors == 4 ? 6 : vectors == 3 ? 8 : 12; }
@@ -108,7 +118,29 @@ typedef struct {
   /// p = 2^(s - log_sum), and ds = p (dp - dot) in place of dp (rows, keys). f32: p in place of s. bf16: rows 2 i of s
   /// become pairs of p, rows 2 i + 1 pairs of ds, and those of dp ds by rows; there is room for an even number of rows.
   void (*softmax_gradient)(const kk_scores *scores, float *dp, const float *log_sum, const float *dot);
+  /// Of queries that have seen all their keys: log_sum = ln of the sum of e^s, and 1 / sum; 0 of those that saw none.
+  void (*softmax_sums)(const float *top, const float *sum, long count, float *log_sum, float *factors);
+  /// x (count, n) by rows, `x_row` bytes apart: where it lies if it can be read there, else in `buffer` (count, n to whole
+  /// vectors).
+  kk_unit_rows (*by_rows)(const void *x, kk_dtype type, int64_t x_row, long count, long n, float *buffer);
+  /// y = x^T of x (count, units): panels of depth `units`, zeros in lanes from `count` on.
+  void (*transpose)(float *y, kk_unit_rows x, long count, long units);
+  /// y = x (count, n) paired: panels of depth kk_units(count), zeros from n and `count` on.
+  void (*pair)(float *y, const void *x, kk_dtype type, int64_t x_row, long count, long n);
+  /// y (count, n), `y_row` numbers apart, = factor x of f32 x in whole vectors; factor i is factors[i * step].
+  void (*store)(
+      void *y, kk_dtype type, int64_t y_row, const float *x, long count, long n, const float *factors, long step);
+  /// dots[i] = sum_j x(i, j) y(i, j) of (count, n), rows `x_row` and `y_row` bytes apart.
+  void (*dot)(
+      float *dots, const void *x, int64_t x_row, const void *y, int64_t y_row, kk_dtype type, long count, long n);
 } kk_attention_loops;
+
+/// All of them, where their templates are included.
+#define KK_ATTENTION_LOOPS(PAIRS, MULTIPLY)                                                                  \
+  {                                                                                                          \
+    PAIRS, MULTIPLY, softmax, softmax_gradient, softmax_sums, form_rows, transpose_rows, pair_rows, store_rows,  \
+        dot_rows                                                                                             \
+  }
 
 /// For operands of a type; `pairs` is false where bf16 has to be computed in f32.
 const kk_attention_loops *kk_attention_loops_for(kk_dtype type);
@@ -132,8 +164,7 @@ void kk_row_scores(
 /// y_j += sum_i p_i v(i, j), v (rows, n) of f32 or bf16 in rows of `v_row`.
 void kk_row_mix(float *y, const float *p, const void *v, kk_dtype type, int64_t v_row, long rows, long n);
 
-// attention_loops_wide.c: the same for 32 registers of 64 bytes, where there are such.
-bool kk_has_wide_registers(void);
+// attention_loops_wide.c: the same, where kk_has_wide_registers.
 const kk_attention_loops *kk_attention_loops_wide(void);
 void kk_row_scores_wide(
     float *s, const float *q, const void *k, kk_dtype type, int64_t k_row, long rows, long n, float scale);

@@ -1,7 +1,6 @@
 // The loops of attention in bf16, two products and a sum in f32 at a time (AVX512_BF16). No compiler makes these
 // instructions of plain loops.
 #include "attention_loops.h"
-#include "ckernels/probe.h"
 
 #if defined(__x86_64__) && !defined(KK_BASELINE)
 #include <immintrin.h>
@@ -47,11 +46,13 @@ KK_INLINE TARGET void store_pairs(float *to, const kk_lanes *x, const kk_lanes *
       store_pairs((ROWS)[1] + (AT) + 16, &(DS)[0][1], &(DS)[1][1]);                                          \
     }                                                                                                        \
   } while (0)
+#define ROUND(Y, X) *(Y) = (halves)_mm512_cvtneps_pbh((__m512) * (X))
+#include "attention_forms.h"
 #include "attention_softmax.h"
 #include "attention_tiles.h"
 
 const kk_attention_loops *kk_attention_loops_bf16(void) {
-  static const kk_attention_loops loops = {true, multiply_wide, softmax, softmax_gradient};
+  static const kk_attention_loops loops = KK_ATTENTION_LOOPS(true, multiply_wide);
   return kk_has_pair_products() ? &loops : NULL;
 }
 #else

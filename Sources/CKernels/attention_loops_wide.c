@@ -9,14 +9,13 @@
 #define FUNCTION TARGET static
 #define UNIT_NUMBERS 1
 #define MULTIPLY(SUM, X, Y) (SUM) += (X) * (Y)
+#include "attention_forms.h"
 #include "attention_row_loops.h"
 #include "attention_softmax.h"
 #include "attention_tiles.h"
 
-bool kk_has_wide_registers(void) { return __builtin_cpu_supports("x86-64-v4"); }
-
 const kk_attention_loops *kk_attention_loops_wide(void) {
-  static const kk_attention_loops loops = {false, multiply_wide, softmax, softmax_gradient};
+  static const kk_attention_loops loops = KK_ATTENTION_LOOPS(false, multiply_wide);
   return &loops;
 }
 
@@ -30,7 +29,6 @@ void kk_row_mix_wide(
   row_mix(y, p, v, type, v_row, rows, n);
 }
 #else
-bool kk_has_wide_registers(void) { return false; }
 const kk_attention_loops *kk_attention_loops_wide(void) { return NULL; }
 void kk_row_scores_wide(
     float *s, const float *q, const void *k, kk_dtype type, int64_t k_row, long rows, long n, float scale) {

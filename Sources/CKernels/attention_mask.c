@@ -18,7 +18,7 @@ static void load_row(
   int64_t at = batch * s[0] + head * s[1] + query * s[2] + first * s[3];
   memset(row, 0, (size_t)kk_whole_lanes(count) * sizeof(float));
   kk_row_mask(row, count, kk_at(a->mask, a->mask_type, at), a->mask_type, s[3]);
-  if (a->mask_type != KK_BOOL) kk_row_scale(row, row, count, KK_LOG2_OF_E, 0);
+  if (a->mask_type != KK_BOOL) kk_row_scale(row, row, count, KK_LOG2_E, 0);
 }
 
 long kk_load_shared_mask(
@@ -30,7 +30,7 @@ long kk_load_shared_mask(
 }
 
 kk_scores kk_masked_scores(const kk_attention *a, const kk_block *b, float *s, float *scratch) {
-  kk_scores scores = {s, kk_block_pitch(a), b->rows, b->keys, a->scale * KK_LOG2_OF_E, NULL, 0, 0};
+  kk_scores scores = {s, kk_block_pitch(a), b->rows, b->keys, a->scale * KK_LOG2_E, NULL, 0, 0};
   if (a->mask) {
     if (!is_shared(a))
       for (long r = 0; r < b->rows; r++)

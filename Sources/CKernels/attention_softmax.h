@@ -37,7 +37,6 @@ KK_INLINE TARGET void exp2_of_negative(parted_numbers *y) {
     if (SECOND) STORE_ROWS((ROWS)[1], AT, (P)[1][0], (P)[1][1], BOTH);                                       \
   } while (0)
 #endif
-enum { CHUNK = 16 * REGISTERS };
 
 KK_INLINE TARGET float maximum_of(const kk_lanes *x) {
   typedef float f8 __attribute__((ext_vector_type(8)));
@@ -48,19 +47,40 @@ KK_INLINE TARGET float maximum_of(const kk_lanes *x) {
   return a > b ? a : b;
 }
 
-// A group of truth values; rows of fewer than 64 share one.
+// Groups of truth values from `first` on; rows of fewer than 64 share one. With 16 registers of 32 bytes a group fills all of
+// them.
+#ifdef WIDE
+enum { MOST_KEPT = KK_MOST_KEEP_GROUPS };
+#else
+enum { MOST_KEPT = 1 };
+#endif
 struct kept {
-  uint64_t group;
-  float values[KK_KEEP_GROUP];
+  uint64_t first, count;
+  float values[MOST_KEPT * KK_KEEP_GROUP];
 };
 
-// What elements `element` and 31 behind it are multiplied with: in one of the groups made last.
-KK_INLINE TARGET const float *kept_at(struct kept *kept, const kk_keep *keep, uint64_t element) {
-  if (element / KK_KEEP_GROUP != kept->group) {
-    kept->group = element / KK_KEEP_GROUP;
-    kk_keep_groups(keep, kept->group, 1, kept->values);
+KK_INLINE TARGET bool has_kept(const struct kept *kept, uint64_t element) {
+  return element / KK_KEEP_GROUP - kept->first < kept->count;
+}
+
+// What elements `element` and 31 behind it are multiplied with. If they are not at hand, as many groups are made at once as
+// the `left` elements need that are read in order.
+KK_INLINE TARGET const float *kept_at(struct kept *kept, const kk_keep *keep, uint64_t element, long left) {
+  if (!has_kept(kept, element)) {
+    kept->first = element / KK_KEEP_GROUP;
+    kept->count = left >= MOST_KEPT * KK_KEEP_GROUP ? MOST_KEPT : 1;
+    if (kept->count == MOST_KEPT) kk_keep_groups(keep, kept->first, MOST_KEPT, kept->values);
+    else kk_keep_groups(keep, kept->first, 1, kept->values);
   }
-  return kept->values + element % KK_KEEP_GROUP;
+  return kept->values + (element - kept->first * KK_KEEP_GROUP);
+}
+
+// What is kept of keys k ..< k + 32 of row r + i, i in 0 ..< 2. Short rows follow each other in groups, and may share one.
+KK_INLINE TARGET const float *kept_of_rows(struct kept kept[2], const kk_scores *x, long r, int i, long k) {
+  const uint64_t element = x->element + (uint64_t)(r + i) * x->element_row + (uint64_t)k;
+  const bool is_short = x->element_row <= KK_KEEP_GROUP;
+  const long left = is_short ? (x->rows - r - i) * (long)x->element_row - k : kk_whole_lanes(x->keys) - k;
+  return kept_at(&kept[i == 1 && !has_kept(&kept[0], element)], x->keep, element, left);
 }
 
 // 2^(factor s - shift) of scores that lie in `y`. The product is rounded by itself, so that the largest gives 1.
@@ -70,10 +90,16 @@ KK_INLINE TARGET void make_probabilities(parted_numbers *y, float factor, const 
   EXP2(y);
 }
 
-KK_INLINE TARGET void softmax_rows(
-    const kk_scores *x, float *top, float *sum, float *fade, const bool drops) {
+// Scores k ..< k + 32 of rows r and r + 1, the latter only if `second`; -infinity where there are none.
+KK_INLINE TARGET parted_numbers scores_of_rows(float *const rows[2], long k, const bool second, bool both) {
+  parted_numbers y = {(numbers)-INFINITY};
+  _Pragma("unroll") for (int i = 0; i < 2 + 2 * second; i++)
+      if (i % 2 == 0 || both) y.parts[i] = KK_LOAD(rows[i / 2] + k + i % 2 * 16);
+  return y;
+}
+
+KK_INLINE TARGET void raise_tops(const kk_scores *x, float *top, float *fade) {
   const long n = kk_whole_lanes(x->keys);
-  const float factor = x->factor;
   for (long r = 0; r < x->rows; r++) {
     const float *row = x->s + r * x->pitch;
     kk_lanes even = KK_LOAD(row), odd = even, y;
@@ -86,43 +112,74 @@ KK_INLINE TARGET void softmax_rows(
     }
     even = odd > even ? odd : even;
     // Rounding keeps the order, and the factor is above 0.
-    const float after = factor * maximum_of(&even);
+    const float after = x->factor * maximum_of(&even);
     fade[r] = top[r];
     top[r] = after > top[r] ? after : top[r];
   }
-  struct kept kept = {.group = UINT64_MAX};
-  for (long r = 0; r < x->rows; r++) {
-    float *row = x->s + r * x->pitch;
-    const uint64_t element = x->element + (uint64_t)r * x->element_row;
+}
+
+// The softmax of rows r and r + 1, the latter only if `second`: short rows alone would leave registers empty.
+KK_INLINE TARGET void softmax_rows(
+    const kk_scores *x, long r, const bool second, const float *top, float *sum, float *fade, const bool drops,
+    struct kept kept[2]) {
+  const long n = kk_whole_lanes(x->keys);
+  float *rows[2] = {x->s + r * x->pitch, x->s + (r + 1) * x->pitch};
+  parted_numbers shifts;
+  kk_lanes totals[2][2] = {{0}};
+  _Pragma("unroll") for (int i = 0; i < 2; i++) {
+    if (i == 1 && !second) break;
     // A query that has seen nothing yet: everything it has is 2^-infinity.
-    const float shift = top[r] == -INFINITY ? 0.0f : top[r];
-    const parted_numbers shifts = {(numbers)shift};
-    fade[r] = fade[r] == -INFINITY ? 0.0f : exp2f(fade[r] - shift);
-    kk_lanes total = KK_LOAD(sum + r * KK_LANES) * fade[r], rest = (kk_lanes)0.0f;
-    for (long k = 0; k < n; k += CHUNK) {
-      const float *keep = drops ? kept_at(&kept, x->keep, element + (uint64_t)k) : NULL;
-      parted_numbers y;
-      _Pragma("unroll") for (int i = 0; i < REGISTERS; i++)
-          y.parts[i] = k + 16 * i < n ? KK_LOAD(row + k + 16 * i) : (kk_lanes)-INFINITY;
-      make_probabilities(&y, factor, &shifts);
-      _Pragma("unroll") for (int i = 0; i < REGISTERS; i += 2) {
-        total += y.parts[i];
-        rest += y.parts[i + 1];
-        const long at = k + 16 * i;
-        if (at >= n) break;
-        const bool both = at + 16 < n;
-        if (drops) y.parts[i] *= KK_LOAD(keep + 16 * i);
-        if (drops && both) y.parts[i + 1] *= KK_LOAD(keep + 16 * (i + 1));
-        STORE_ROWS(row, at, y.parts[i], y.parts[i + 1], both);
-      }
-    }
-    KK_STORE(sum + r * KK_LANES, total + rest);
+    const float shift = top[r + i] == -INFINITY ? 0.0f : top[r + i];
+    shifts.parts[2 * i] = shifts.parts[2 * i + 1] = (kk_lanes)shift;
+    fade[r + i] = fade[r + i] == -INFINITY ? 0.0f : exp2f(fade[r + i] - shift);
+    totals[i][0] = KK_LOAD(sum + (r + i) * KK_LANES) * fade[r + i];
   }
+  for (long k = 0; k < n; k += 32) {
+    const bool both = k + 16 < n;
+    parted_numbers y = scores_of_rows(rows, k, second, both);
+    make_probabilities(&y, x->factor, &shifts);
+    _Pragma("unroll") for (int i = 0; i < 2; i++) {
+      if (i == 1 && !second) break;
+      kk_lanes *p = &y.parts[2 * i];
+      totals[i][0] += p[0];
+      totals[i][1] += p[1];
+      if (drops) {
+        const float *keep = kept_of_rows(kept, x, r, i, k);
+        p[0] *= KK_LOAD(keep);
+        if (both) p[1] *= KK_LOAD(keep + 16);
+      }
+      STORE_ROWS(rows[i], k, p[0], p[1], both);
+    }
+  }
+  KK_STORE(sum + r * KK_LANES, totals[0][0] + totals[0][1]);
+  if (second) KK_STORE(sum + (r + 1) * KK_LANES, totals[1][0] + totals[1][1]);
+}
+
+KK_INLINE TARGET void softmax_of(const kk_scores *x, float *top, float *sum, float *fade, const bool drops) {
+  struct kept kept[2];
+  kept[0].first = kept[0].count = kept[1].first = kept[1].count = 0;
+  raise_tops(x, top, fade);
+  long r = 0;
+  for (; r + 2 <= x->rows; r += 2) softmax_rows(x, r, true, top, sum, fade, drops, kept);
+  if (r < x->rows) softmax_rows(x, r, false, top, sum, fade, drops, kept);
 }
 
 FUNCTION void softmax(const kk_scores *x, float *top, float *sum, float *fade) {
-  if (x->keep) softmax_rows(x, top, sum, fade, true);
-  else softmax_rows(x, top, sum, fade, false);
+  if (x->keep) softmax_of(x, top, sum, fade, true);
+  else softmax_of(x, top, sum, fade, false);
+}
+
+FUNCTION void softmax_sums(const float *top, const float *sum, long count, float *log_sum, float *factors) {
+  KK_CONTRACT
+  for (long r = 0; r < count; r++) {
+    const kk_lanes lanes = KK_LOAD(sum + r * KK_LANES);
+    factors[r] = kk_sum_of(&lanes);
+  }
+  KK_INDEPENDENT for (long r = 0; r < count; r++) {
+    const bool sees = top[r] != -INFINITY;
+    log_sum[r] = sees ? KK_LN_2 * top[r] + kk_logf(factors[r]) : 0.0f;
+    factors[r] = sees ? 1.0f / factors[r] : 0.0f;
+  }
 }
 
 // The gradient of rows r and r + 1, the latter only if `second`.
@@ -130,24 +187,18 @@ KK_INLINE TARGET void softmax_gradient_rows(
     const kk_scores *x, long r, const bool second, float *dp, const float *log_sum, const float *dot,
     const bool drops, struct kept kept[2]) {
   const long n = kk_whole_lanes(x->keys);
-  const uint64_t element = x->element + (uint64_t)r * x->element_row;
   float *rows[2] = {x->s + r * x->pitch, x->s + (r + 1) * x->pitch};
   float *gradients[2] = {dp + r * x->pitch, dp + (r + 1) * x->pitch};
   parted_numbers shifts = {(numbers)log_sum[r]};
   if (second) shifts.parts[2] = shifts.parts[3] = (kk_lanes)log_sum[r + 1];
   for (long k = 0; k < n; k += 32) {
     const bool both = k + 16 < n;
-    parted_numbers y = {(numbers)-INFINITY};
-    _Pragma("unroll") for (int i = 0; i < 2 + 2 * second; i++)
-        if (i % 2 == 0 || both) y.parts[i] = KK_LOAD(rows[i / 2] + k + i % 2 * 16);
+    parted_numbers y = scores_of_rows(rows, k, second, both);
     make_probabilities(&y, x->factor, &shifts);
     kk_lanes p[2][2] = {{y.parts[0], y.parts[1]}, {y.parts[2], y.parts[3]}}, ds[2][2] = {{0}};
     _Pragma("unroll") for (int i = 0; i < 2; i++) {
       if (i == 1 && !second) break;
-      const uint64_t at_row = element + (uint64_t)i * x->element_row + (uint64_t)k;
-      // Two short rows may be in one group.
-      struct kept *group = &kept[i == 1 && at_row / KK_KEEP_GROUP != kept[0].group];
-      const float *keep = drops ? kept_at(group, x->keep, at_row) : NULL;
+      const float *keep = drops ? kept_of_rows(kept, x, r, i, k) : NULL;
       _Pragma("unroll") for (int h = 0; h < 2; h++) {
         if (h == 1 && !both) break;
         kk_lanes gradient = KK_LOAD(gradients[i] + k + 16 * h);
@@ -164,7 +215,8 @@ KK_INLINE TARGET void softmax_gradient_rows(
 
 KK_INLINE TARGET void softmax_gradient_of(
     const kk_scores *x, float *dp, const float *log_sum, const float *dot, const bool drops) {
-  struct kept kept[2] = {{.group = UINT64_MAX}, {.group = UINT64_MAX}};
+  struct kept kept[2];
+  kept[0].first = kept[0].count = kept[1].first = kept[1].count = 0;
   long r = 0;
   for (; r + 2 <= x->rows; r += 2) softmax_gradient_rows(x, r, true, dp, log_sum, dot, drops, kept);
   if (r < x->rows) softmax_gradient_rows(x, r, false, dp, log_sum, dot, drops, kept);

@@ -4,6 +4,7 @@
 #include "common.h"
 
 #define KK_LOG2_E 1.442695041f
+#define KK_LN_2 0.693147181f
 // ln 2 = high - low; the high part has 9 bits.
 #define KK_LN2_HIGH 0.693359375f
 #define KK_LN2_LOW 2.12194440e-4f

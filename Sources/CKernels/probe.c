@@ -109,9 +109,17 @@ const char *kk_probe_level(void) {
 #endif
 }
 
+bool kk_has_wide_registers(void) {
+#if defined(__x86_64__) && !defined(KK_BASELINE)
+  return __builtin_cpu_supports("x86-64-v4");
+#else
+  return false;
+#endif
+}
+
 bool kk_has_pair_products(void) {
 #if defined(__x86_64__) && !defined(KK_BASELINE)
-  return __builtin_cpu_supports("x86-64-v4") && __builtin_cpu_supports("avx512bf16");
+  return kk_has_wide_registers() && __builtin_cpu_supports("avx512bf16");
 #else
   return false;
 #endif

@@ -1,6 +1,6 @@
 #include "random.h"
 
-#include "attention_loops.h"
+#include "ckernels/probe.h"
 #include "mathf.h"
 
 enum { BLOCKS = 128, GRAIN = 1 << 13 };

@@ -17,6 +17,9 @@ double kk_probe_bandwidth(double seconds);
 /// architecture's name.
 const char *kk_probe_level(void);
 
+/// Whether the processor has 32 registers of 64 bytes (level x86-64-v4), and the kernels that use them were built.
+bool kk_has_wide_registers(void);
+
 /// Whether the processor multiplies pairs of bf16 (AVX512_BF16), and the kernels that do so were built.
 bool kk_has_pair_products(void);
 
