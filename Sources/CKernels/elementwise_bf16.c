@@ -1,4 +1,4 @@
-// Activations and their gradients from bfloat16 to bfloat16, straight from memory to memory: the rounding hides what
+// Activations, their gradients and gates from bfloat16 to bfloat16, straight from memory to memory: the rounding hides what
 // coarser functions lose, and no register is written between two passes.
 #include "coarse.h"
 #include "elementwise.h"
@@ -13,23 +13,31 @@
     }                                                                                                        \
     break;
 
-KK_CLONES static void run(kk_opcode op, uint16_t *d, const uint16_t *a, const uint16_t *b, long n) {
+KK_INLINE float gated(float a, float b, float c) { return b > 0.0f ? a * c : 0.0f; }
+
+KK_CLONES static void run(
+    kk_opcode op, uint16_t *d, const uint16_t *a, const uint16_t *b, float c, long n) {
   switch (op) {
     COARSE_ACTIVATIONS(EACH)
+    case KK_OP_GATE:
+      KK_INDEPENDENT for (long i = 0; i < n; i++)
+        d[i] = kk_to_bf16(gated(kk_from_bf16(a[i]), kk_from_bf16(b[i]), c));
+      break;
     default: kk_fail("kk_run_bf16", "not an activation");
   }
 }
 
-void kk_run_bf16(kk_opcode op, uint16_t *d, const uint16_t *a, const uint16_t *b, long n) {
-  const long done = kk_run_bf16_wide(op, d, a, b, n);
-  run(op, d + done, a + done, b + done, n - done);
+void kk_run_bf16(kk_opcode op, uint16_t *d, const uint16_t *a, const uint16_t *b, float c, long n) {
+  const long done = kk_run_bf16_wide(op, d, a, b, c, n);
+  run(op, d + done, a + done, b + done, c, n - done);
 }
 
 #define IS_ONE(OP, EXPRESSION) case OP:
 
 bool kk_runs_bf16(kk_opcode op) {
   switch (op) {
-    COARSE_ACTIVATIONS(IS_ONE) return true;
+    COARSE_ACTIVATIONS(IS_ONE)
+    case KK_OP_GATE: return true;
     default: return false;
   }
 }

@@ -1,4 +1,4 @@
-// Activations of bfloat16 in registers of 64 bytes.
+// Activations and gates of bfloat16 in registers of 64 bytes.
 #include "elementwise.h"
 
 #if defined(__x86_64__) && !defined(KK_BASELINE)
@@ -30,6 +30,12 @@ KK_INLINE TARGET void store(uint16_t *to, numbers x) {
   *(pairs *)to = (y.lo >> 16) | (y.hi & UPPER);
 }
 
+// Ties to even, as kk_to_bf16. A NaN stays one: it ends in 16 zero bits, or is the processor's own.
+KK_INLINE TARGET void store_nearest(uint16_t *to, numbers x) {
+  const words bits = (words)x, y = bits + 0x7fffu + ((bits >> 16) & 1u);
+  *(pairs *)to = (y.lo >> 16) | (y.hi & UPPER);
+}
+
 #define EACH(OP, EXPRESSION)                                                                                 \
   case OP:                                                                                                   \
     for (long i = 0; i < n; i += GROUP) {                                                                    \
@@ -39,22 +45,26 @@ KK_INLINE TARGET void store(uint16_t *to, numbers x) {
     }                                                                                                        \
     break;
 
-TARGET static void run(kk_opcode op, uint16_t *d, const uint16_t *a, const uint16_t *b, long n) {
+TARGET static void run(kk_opcode op, uint16_t *d, const uint16_t *a, const uint16_t *b, float c, long n) {
   switch (op) {
     COARSE_ACTIVATIONS(EACH)
+    case KK_OP_GATE:
+      for (long i = 0; i < n; i += GROUP)
+        store_nearest(d + i, load(b + i) > (numbers)0.0f ? load(a + i) * c : (numbers)0.0f);
+      break;
     default: kk_fail("kk_run_bf16", "not an activation");
   }
 }
 
-long kk_run_bf16_wide(kk_opcode op, uint16_t *d, const uint16_t *a, const uint16_t *b, long n) {
+long kk_run_bf16_wide(kk_opcode op, uint16_t *d, const uint16_t *a, const uint16_t *b, float c, long n) {
   if (!kk_has_wide_registers()) return 0;
   const long whole = n / GROUP * GROUP;
-  run(op, d, a, b, whole);
+  run(op, d, a, b, c, whole);
   return whole;
 }
 #else
-long kk_run_bf16_wide(kk_opcode op, uint16_t *d, const uint16_t *a, const uint16_t *b, long n) {
-  (void)op, (void)d, (void)a, (void)b, (void)n;
+long kk_run_bf16_wide(kk_opcode op, uint16_t *d, const uint16_t *a, const uint16_t *b, float c, long n) {
+  (void)op, (void)d, (void)a, (void)b, (void)c, (void)n;
   return 0;
 }
 #endif

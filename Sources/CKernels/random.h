@@ -29,9 +29,9 @@ KK_INLINE void kk_philox_rounds(kk_philox_lanes (*c)[4], int count, uint32_t k0,
   }
 }
 
-/// `value` for the elements of `count` groups that are kept, else 0. Of a group's 16-bit numbers of `kk_keep`, those of
-/// elements 32 p + 16 h + lane are the lower (h = 0) or upper half of words[lane].
-KK_INLINE void kk_keep_groups(const kk_keep *keep, uint64_t group, int count, float *out) {
+/// The 16-bit numbers of `keep` for `count` groups: those of elements 32 p + 16 h + lane are the lower (h = 0) or upper half
+/// of words[g][p][lane].
+KK_INLINE void kk_keep_words(const kk_keep *keep, uint64_t group, int count, kk_philox_words (*words)[2]) {
   const kk_random *random = &keep->random;
   kk_philox_lanes c[KK_MOST_KEEP_GROUPS][4];
   _Pragma("unroll") for (int g = 0; g < count; g++) {
@@ -39,16 +39,22 @@ KK_INLINE void kk_keep_groups(const kk_keep *keep, uint64_t group, int count, fl
     c[g][0] = b, c[g][1] = b >> 32, c[g][2] = random->stream[0], c[g][3] = random->stream[1];
   }
   kk_philox_rounds(c, count, random->key[0], random->key[1]);
+  _Pragma("unroll") for (int g = 0; g < count; g++) _Pragma("unroll") for (int p = 0; p < 2; p++) {
+    const kk_philox_lanes both = (c[g][2 * p] & 0xffffffffu) | c[g][2 * p + 1] << 32;
+    memcpy(&words[g][p], &both, sizeof both);
+  }
+}
+
+/// `value` for the elements of `count` groups that are kept, else 0.
+KK_INLINE void kk_keep_groups(const kk_keep *keep, uint64_t group, int count, float *out) {
+  kk_philox_words words[KK_MOST_KEEP_GROUPS][2];
+  kk_keep_words(keep, group, count, words);
   const kk_philox_floats value = keep->value;
   const kk_philox_ints bound = (int32_t)keep->bound;
-  _Pragma("unroll") for (int g = 0; g < count; g++, out += KK_KEEP_GROUP)
-      _Pragma("unroll") for (int p = 0; p < 2; p++) {
-    const kk_philox_lanes both = (c[g][2 * p] & 0xffffffffu) | c[g][2 * p + 1] << 32;
-    kk_philox_words words;
-    memcpy(&words, &both, sizeof words);
-    kk_philox_floats low = (kk_philox_ints)(words & 0xffffu) < bound ? value : 0.0f;
-    kk_philox_floats high = (kk_philox_ints)(words >> 16) < bound ? value : 0.0f;
-    memcpy(out + 32 * p, &low, sizeof low);
-    memcpy(out + 32 * p + 16, &high, sizeof high);
+  _Pragma("unroll") for (int g = 0; g < count; g++) _Pragma("unroll") for (int p = 0; p < 2; p++, out += 32) {
+    kk_philox_floats low = (kk_philox_ints)(words[g][p] & 0xffffu) < bound ? value : 0.0f;
+    kk_philox_floats high = (kk_philox_ints)(words[g][p] >> 16) < bound ? value : 0.0f;
+    memcpy(out, &low, sizeof low);
+    memcpy(out + 16, &high, sizeof high);
   }
 }

@@ -253,6 +253,40 @@ private let binary: [(String, kk_opcode, @Sendable (Double, Double) -> Double)] 
     }
   }
 
+  /// Programs of one dropout, perhaps with a sum, and of one gate of bfloat16 have loops of their own.
+  @Test(arguments: [1, 15, 64, 300, 70_001]) func dropoutWithoutRegisters(count: Int) {
+    var random = Seeded(13)
+    var x = random.values(count, in: -4...4)
+    x[0] = .infinity
+    x[count / 2] = .nan
+    let other = Storage(random.values(count, in: -4...4))
+    var keep = kk_keep(random: kk_random(key: (5, 6), stream: (7, 8)), bound: kk_keep_bound(0.75), value: 1 / 0.9)
+    var mask = [Float](repeating: 0, count: count)
+    kk_keep_f32(&keep, 0, count, &mask)
+    for type in [KK_F32, KK_BF16] {
+      for adds in [false, true] {
+        let operand = Storage(x, type), y = adds ? Storage(KK_F32, count: count) : operand
+        let before = operand.values
+        let program = Program(shape: [count]).input(operand, 0).mask(&keep, 1, strides: [1])
+        program.step(KK_OP_KEEP, 3, 0, 1)
+        if adds { program.input(other, 2).step(KK_OP_ADD, 3, count % 2 == 0 ? 2 : 3, count % 2 == 0 ? 3 : 2) }
+        program.output(y, 3).run()
+        for (i, got) in y.values.enumerated() {
+          let kept = mask[i] == 0 ? 0 : Float(before[i]) * mask[i]
+          let expected = Storage([Double(adds ? kept + Float(other.get(i)) : kept)], y.type).get(0)
+          #expect(got == expected || got.isNaN && expected.isNaN, "\(type.rawValue), \(adds), element \(i)")
+        }
+      }
+    }
+    let a = Storage(x, KK_BF16), b = Storage(other.values, KK_BF16), before = a.values
+    let program = Program(shape: [count]).input(a, 0).input(b, 1).input(Storage([1.1]), 2, strides: [0])
+    program.step(KK_OP_GATE, 3, 0, 1, 2).output(a, 3).run()
+    for (i, got) in a.values.enumerated() {
+      let expected = b.get(i) > 0 ? Storage([Double(Float(before[i]) * 1.1)], KK_BF16).get(0) : 0
+      #expect(got == expected || got.isNaN && expected.isNaN, "gate, element \(i)")
+    }
+  }
+
   @Test func unsetRegisterIsRefused() async {
     await #expect(processExitsWith: .failure) {
       let program = Program(shape: [4])
