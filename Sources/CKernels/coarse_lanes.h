@@ -31,3 +31,10 @@ KK_INLINE TARGET numbers coarse_reciprocal_of_numbers(numbers x) {
       y.parts[i] = (kk_lanes)_mm512_rcp14_ps((__m512)y.parts[i]);
   return y.all;
 }
+
+// 1 / x within 2^-22, by a step of Newton's method: sums of many numbers show what the coarse one is off on average.
+KK_INLINE TARGET numbers reciprocal_of_numbers(numbers x) {
+  KK_CONTRACT
+  const numbers y = coarse_reciprocal_of_numbers(x);
+  return y * (2.0f - x * y);
+}

@@ -20,6 +20,7 @@ struct job {
   const kk_group_norm_gradients *out;
   int64_t blocks, sums;  // blocks of pixels per sample; sums kept per block and channel: 2 or 3
   float *gamma, *beta;   // (channels)
+  double *totals;        // (samples, 3, channels): sums over blocks
   float *rows;           // (samples, ROWS, channels)
   float *partials;       // (samples, blocks, sums, channels)
 };
@@ -35,10 +36,20 @@ static float *partial(const struct job *j, int64_t sample, int64_t block, int64_
   return j->partials + ((sample * j->blocks + block) * j->sums + k) * j->g->channels;
 }
 
-static double total(const struct job *j, int64_t sample, int64_t k, int64_t channel) {
-  double sum = 0;
-  for (int64_t b = 0; b < j->blocks; b++) sum += partial(j, sample, b, k)[channel];
-  return sum;
+static double *totals_of(const struct job *j, int64_t sample, int64_t k) {
+  return j->totals + (sample * 3 + k) * j->g->channels;
+}
+
+KK_CLONES static void add_blocks(const struct job *j, int64_t sample) {
+  const int64_t channels = j->g->channels;
+  for (int64_t k = 0; k < j->sums; k++) {
+    double *sum = totals_of(j, sample, k);
+    memset(sum, 0, (size_t)channels * sizeof(double));
+    for (int64_t b = 0; b < j->blocks; b++) {
+      const float *from = partial(j, sample, b, k);
+      KK_INDEPENDENT for (int64_t c = 0; c < channels; c++) sum[c] += from[c];
+    }
+  }
 }
 
 static const char *pixel(const struct job *j, const char *base, int64_t sample, int64_t p) {
@@ -49,7 +60,7 @@ static long block_pixels(const struct job *j, int64_t block) {
   return kk_min(BLOCK_PIXELS, j->g->pixels - block * BLOCK_PIXELS);
 }
 
-static void fill(float *dst, float value, int64_t n) {
+KK_INLINE void fill(float *dst, float value, int64_t n) {
   for (int64_t i = 0; i < n; i++) dst[i] = value;
 }
 
@@ -68,23 +79,24 @@ static void load_modulation(const struct job *j, int64_t n) {
 }
 
 // Any NaN as the one that the loops take.
-KK_INLINE float quiet(double x) { return x != x ? NAN : (float)x; }
+KK_INLINE float quiet(float x) { return x != x ? NAN : x; }
 
 // xh = x r + m and z = x a + b from the statistics.
-static void set_coefficients(const struct job *j, int64_t n) {
+KK_CLONES static void set_coefficients(const struct job *j, int64_t n) {
   const kk_group_norm *g = j->g;
   const int64_t width = g->channels / g->groups;
   const float *scale = row_of(j, n, SCALE), *shift = row_of(j, n, SHIFT), *input = row_of(j, n, INPUT);
+  const float *gamma = j->gamma, *beta = j->beta;
   float *r = row_of(j, n, R), *m = row_of(j, n, M), *a = row_of(j, n, A), *b = row_of(j, n, B);
   for (int64_t group = 0; group < g->groups; group++) {
-    const float rstd = j->rstd[n * g->groups + group], mean = j->mean[n * g->groups + group];
-    for (int64_t c = group * width; c < (group + 1) * width; c++) {
-      const float gamma = j->gamma[c] * (1 + scale[c]);
-      r[c] = rstd;
-      m[c] = (input[c] - mean) * rstd;
-      a[c] = quiet(rstd * gamma);
-      b[c] = quiet(m[c] * gamma + (j->beta[c] * (1 + scale[c]) + shift[c]));
-    }
+    fill(r + group * width, j->rstd[n * g->groups + group], width);
+    fill(m + group * width, j->mean[n * g->groups + group], width);
+  }
+  KK_INDEPENDENT for (int64_t c = 0; c < g->channels; c++) {
+    const float gain = gamma[c] * (1 + scale[c]), off = (input[c] - m[c]) * r[c];
+    m[c] = off;
+    a[c] = quiet(r[c] * gain);
+    b[c] = quiet(off * gain + (beta[c] * (1 + scale[c]) + shift[c]));
   }
 }
 
@@ -104,19 +116,21 @@ static void forward_sums(const struct job *j, int64_t n, int64_t block) {
 }
 
 // The mean of a group is that of its channels' means; its deviation has theirs, and what each mean is off.
-static void forward_coefficients(const struct job *j, int64_t n) {
+KK_CLONES static void forward_coefficients(const struct job *j, int64_t n) {
+  KK_REASSOCIATE
   const kk_group_norm *g = j->g;
   const float *center = row_of(j, n, CENTER), *input = row_of(j, n, INPUT);
+  const double *sum = totals_of(j, n, 0), *square = totals_of(j, n, 1);
   const int64_t width = g->channels / g->groups;
   const double pixels = (double)g->pixels, share = 1 / pixels;
+  add_blocks(j, n);
   for (int64_t first = 0, group = 0; group < g->groups; group++, first += width) {
     double mean = 0, deviation = 0;
-    for (int64_t c = first; c < first + width; c++) mean += center[c] + total(j, n, 0, c) * share + input[c];
+    for (int64_t c = first; c < first + width; c++) mean += center[c] + sum[c] * share + input[c];
     mean /= (double)width;
     for (int64_t c = first; c < first + width; c++) {
-      double sum = total(j, n, 0, c), square = total(j, n, 1, c);
-      double off = center[c] + sum * share + input[c] - mean;
-      deviation += square - sum * sum * share + off * off * pixels;
+      const double off = center[c] + sum[c] * share + input[c] - mean;
+      deviation += square[c] - sum[c] * sum[c] * share + off * off * pixels;
     }
     // Rounding may leave a constant group just below 0; a NaN stays one.
     double variance = deviation < 0 ? 0 : deviation / (pixels * (double)width);
@@ -159,37 +173,43 @@ static void backward_sums(const struct job *j, int64_t n, int64_t block) {
 }
 
 // With g' = gamma (1 + scale) and means over the group: dx = rstd (g' dz - mean(g' dz) - xh mean(g' dz xh)).
-static void backward_coefficients(const struct job *j, int64_t n) {
+KK_CLONES static void backward_coefficients(const struct job *j, int64_t n) {
+  KK_REASSOCIATE
   const kk_group_norm *g = j->g;
-  const int64_t width = g->channels / g->groups;
+  const int64_t channels = g->channels, width = channels / g->groups;
   const double pixels = (double)g->pixels, share = 1 / (pixels * (double)width);
-  const float *scale = row_of(j, n, SCALE), *m = row_of(j, n, M);
+  const float *scale = row_of(j, n, SCALE), *m = row_of(j, n, M), *gamma = j->gamma, *beta = j->beta;
+  const double *dz = totals_of(j, n, 0), *dz_xh = totals_of(j, n, 1), *xh = totals_of(j, n, 2);
   float *q = row_of(j, n, Q), *s = row_of(j, n, S);
   float *sum_dz = row_of(j, n, SUM_DZ), *sum_dz_xh = row_of(j, n, SUM_DZ_XH);
-  for (int64_t group = 0; group < g->groups; group++) {
+  float *dinput = j->out->dinput, *dscale = j->out->dscale, *dshift = j->out->dshift;
+  add_blocks(j, n);
+  for (int64_t first = 0, group = 0; group < g->groups; group++, first += width) {
     const double rstd = j->rstd[n * g->groups + group];
     double m1 = 0, m2 = 0;
-    for (int64_t c = group * width; c < (group + 1) * width; c++) {
-      double gamma = j->gamma[c] * (1.0 + scale[c]);
-      double dz = total(j, n, 0, c), dz_xh = total(j, n, 1, c);
-      m1 += gamma * dz * share;
-      m2 += gamma * dz_xh * share;
-      sum_dz[c] = (float)dz;
-      sum_dz_xh[c] = (float)dz_xh;
+    for (int64_t c = first; c < first + width; c++) {
+      const double gain = gamma[c] * (1.0 + scale[c]) * share;
+      m1 += gain * dz[c];
+      m2 += gain * dz_xh[c];
     }
-    for (int64_t c = group * width; c < (group + 1) * width; c++) {
-      q[c] = quiet(-rstd * rstd * m2);
-      s[c] = quiet(-rstd * (m1 + m2 * m[c]));
-      if (j->out->dinput) {
-        double gamma = j->gamma[c] * (1.0 + scale[c]);
-        j->out->dinput[n * g->channels + c] =
-            (float)(rstd * (gamma * sum_dz[c] - pixels * m1 - m2 * total(j, n, 2, c)));
+    KK_INDEPENDENT for (int64_t c = first; c < first + width; c++) {
+      q[c] = quiet((float)(-rstd * rstd * m2));
+      s[c] = quiet((float)(-rstd * (m1 + m2 * m[c])));
+    }
+    if (dinput)
+      KK_INDEPENDENT for (int64_t c = first; c < first + width; c++) {
+        const double gain = gamma[c] * (1.0 + scale[c]);
+        dinput[n * channels + c] = (float)(rstd * (gain * dz[c] - pixels * m1 - m2 * xh[c]));
       }
-      if (j->out->dscale)
-        j->out->dscale[n * g->channels + c] = j->gamma[c] * sum_dz_xh[c] + j->beta[c] * sum_dz[c];
-      if (j->out->dshift) j->out->dshift[n * g->channels + c] = sum_dz[c];
-    }
   }
+  KK_INDEPENDENT for (int64_t c = 0; c < channels; c++) {
+    sum_dz[c] = (float)dz[c];
+    sum_dz_xh[c] = (float)dz_xh[c];
+  }
+  if (dscale)
+    KK_INDEPENDENT for (int64_t c = 0; c < channels; c++)
+      dscale[n * channels + c] = gamma[c] * sum_dz_xh[c] + beta[c] * sum_dz[c];
+  if (dshift) memcpy(dshift + n * channels, sum_dz, (size_t)channels * sizeof(float));
 }
 
 static void backward_apply(const struct job *j, int64_t n, int64_t block) {
@@ -281,9 +301,11 @@ static bool open_job(struct job *j, const char *name) {
   if (g->groups < 1 || g->channels % g->groups != 0) kk_fail(name, "groups must divide channels");
   if (g->samples == 0 || g->pixels == 0 || g->channels == 0) return false;
   j->blocks = kk_ceil_div(g->pixels, BLOCK_PIXELS);
-  size_t floats = (size_t)(g->channels * (2 + g->samples * (ROWS + j->blocks * j->sums)));
-  j->gamma = malloc(floats * sizeof(float));
-  if (!j->gamma) kk_fail(name, "out of memory");
+  const int64_t doubles = 3 * g->samples * g->channels;
+  const int64_t floats = g->channels * (2 + g->samples * (ROWS + j->blocks * j->sums));
+  j->totals = malloc((size_t)doubles * sizeof(double) + (size_t)floats * sizeof(float));
+  if (!j->totals) kk_fail(name, "out of memory");
+  j->gamma = (float *)(j->totals + doubles);
   j->beta = j->gamma + g->channels;
   j->rows = j->beta + g->channels;
   j->partials = j->rows + g->samples * ROWS * g->channels;
@@ -299,7 +321,7 @@ void kk_group_norm_forward(const kk_group_norm *norm, const void *x, void *y, fl
       .j = &j, .prepare = forward_prepare, .sums = forward_sums, .coefficients = forward_coefficients,
       .apply = forward_apply};
   run(&p);
-  free(j.gamma);
+  free(j.totals);
 }
 
 void kk_group_norm_backward(
@@ -322,5 +344,5 @@ void kk_group_norm_backward(
       .apply = backward_apply};
   run(&p);
   parameter_gradients(&j);
-  free(j.gamma);
+  free(j.totals);
 }

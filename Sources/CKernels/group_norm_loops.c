@@ -27,11 +27,21 @@
       }                                                                                                      \
   }
 
-KK_CLONES void kk_norm_sums(
-    const void *x, kk_dtype type, long pixels, long channels, const float *center, float *sum,
-    float *square) {
+KK_CLONES static void add_sums(
+    const void *x, kk_dtype type, long pixels, long channels, const float *center, float *sum, float *square) {
   if (type == KK_BF16) SUMS(uint16_t, kk_from_bf16)
   else SUMS(float, F32)
+}
+
+// Of pixels of some channels, those behind the first `done`; NULL stays NULL.
+KK_INLINE void *behind(const void *x, kk_dtype type, long done, long channels) {
+  return x ? (void *)kk_at(x, type, (int64_t)done * channels) : NULL;
+}
+
+void kk_norm_sums(
+    const void *x, kk_dtype type, long pixels, long channels, const float *center, float *sum, float *square) {
+  const long done = type == KK_BF16 ? kk_norm_sums_wide(x, pixels, channels, center, sum, square) : 0;
+  add_sums(behind(x, type, done, channels), type, pixels - done, channels, center, sum, square);
 }
 
 #define ROWS(T, LOAD, STORE, EXPRESSION)                                                                     \
@@ -46,7 +56,7 @@ KK_CLONES void kk_norm_sums(
       }                                                                                                      \
   }
 
-KK_CLONES void kk_norm_apply(
+KK_CLONES static void apply(
     const void *x, void *y, kk_dtype type, long pixels, long channels, const float *a, const float *b,
     bool silu) {
   if (type == KK_BF16) {
@@ -56,6 +66,14 @@ KK_CLONES void kk_norm_apply(
     if (silu) ROWS(float, F32, STORE_F32, kk_siluf(z))
     else ROWS(float, F32, STORE_F32, z)
   }
+}
+
+void kk_norm_apply(
+    const void *x, void *y, kk_dtype type, long pixels, long channels, const float *a, const float *b,
+    bool silu) {
+  const long done = type == KK_BF16 ? kk_norm_apply_wide(x, y, pixels, channels, a, b, silu) : 0;
+  apply(
+      behind(x, type, done, channels), behind(y, type, done, channels), type, pixels - done, channels, a, b, silu);
 }
 
 // Two pixels at a time. KEEP(at, d) stores dz or does nothing.
@@ -95,7 +113,7 @@ KK_CLONES void kk_norm_apply(
 #define KEEP_F32(AT, D) out[AT] = D
 #define KEEP_BF16(AT, D) out[AT] = kk_round_bf16(D)
 
-KK_CLONES void kk_norm_gradient_sums(
+KK_CLONES static void add_gradient_sums(
     const void *x, const void *dy, void *dz_out, kk_dtype type, long pixels, long channels,
     const struct kk_norm_slopes *k, bool silu, float *const sums[3]) {
   const float *r = k->r, *m = k->m, *a = k->a, *b = k->b;
@@ -109,6 +127,16 @@ KK_CLONES void kk_norm_gradient_sums(
     else if (silu) GRADIENT_SUMS(float, F32, kk_silu_slope, DROP)
     else GRADIENT_SUMS(float, F32, ONE, DROP)
   }
+}
+
+void kk_norm_gradient_sums(
+    const void *x, const void *dy, void *dz_out, kk_dtype type, long pixels, long channels,
+    const struct kk_norm_slopes *k, bool silu, float *const sums[3]) {
+  long done = 0;
+  if (type == KK_BF16) done = kk_norm_gradient_sums_wide(x, dy, dz_out, pixels, channels, k, silu, sums);
+  add_gradient_sums(
+      behind(x, type, done, channels), behind(dy, type, done, channels), behind(dz_out, type, done, channels), type,
+      pixels - done, channels, k, silu, sums);
 }
 
 #define GRADIENT(T, LOAD, STORE, SLOPE, RESIDUAL)                                                            \
@@ -132,7 +160,7 @@ KK_CLONES void kk_norm_gradient_sums(
     else GRADIENT(T, LOAD, STORE, SLOPE, 0.0f)                                                               \
   }
 
-KK_CLONES void kk_norm_gradient_apply(
+KK_CLONES static void apply_gradient(
     const void *x, const void *dy, const void *residual, void *dx, kk_dtype type, long pixels, long channels,
     const struct kk_norm_slopes *k, bool silu) {
   const float *a = k->a, *b = k->b, *q = k->q, *s = k->s;
@@ -143,4 +171,14 @@ KK_CLONES void kk_norm_gradient_apply(
     if (silu) EACH_RESIDUAL(float, F32, STORE_F32, kk_silu_slope)
     else EACH_RESIDUAL(float, F32, STORE_F32, ONE)
   }
+}
+
+void kk_norm_gradient_apply(
+    const void *x, const void *dy, const void *residual, void *dx, kk_dtype type, long pixels, long channels,
+    const struct kk_norm_slopes *k, bool silu) {
+  long done = 0;
+  if (type == KK_BF16) done = kk_norm_gradient_apply_wide(x, dy, residual, dx, pixels, channels, k, silu);
+  apply_gradient(
+      behind(x, type, done, channels), behind(dy, type, done, channels), behind(residual, type, done, channels),
+      behind(dx, type, done, channels), type, pixels - done, channels, k, silu);
 }

@@ -27,3 +27,16 @@ void kk_norm_gradient_sums(
 void kk_norm_gradient_apply(
     const void *x, const void *dy, const void *residual, void *dx, kk_dtype type, long pixels, long channels,
     const struct kk_norm_slopes *k, bool silu);
+
+// group_norm_loops_wide.c: the same of bf16 for the first of these pixels, where kk_has_wide_registers; they return of how
+// many, 0 where channels do not fill registers.
+long kk_norm_sums_wide(
+    const uint16_t *x, long pixels, long channels, const float *center, float *sum, float *square);
+long kk_norm_apply_wide(
+    const uint16_t *x, uint16_t *y, long pixels, long channels, const float *a, const float *b, bool silu);
+long kk_norm_gradient_sums_wide(
+    const uint16_t *x, const uint16_t *dy, uint16_t *dz_out, long pixels, long channels,
+    const struct kk_norm_slopes *k, bool silu, float *const sums[3]);
+long kk_norm_gradient_apply_wide(
+    const uint16_t *x, const uint16_t *dy, const uint16_t *residual, uint16_t *dx, long pixels, long channels,
+    const struct kk_norm_slopes *k, bool silu);
