@@ -7,7 +7,7 @@
 #include "ckernels/attention.h"
 #include "mathf.h"
 
-enum { KK_MOST_KEYS = 256, KK_MOST_ROWS = 48, KK_MOST_CAUSAL_ROWS = 36 };
+enum { KK_MOST_KEYS = 256, KK_MOST_ROWS = 64, KK_MOST_CAUSAL_ROWS = 36 };
 
 /// Element (batch, position, head, 0) of an operand.
 KK_INLINE const void *kk_operand_at(

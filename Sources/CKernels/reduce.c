@@ -175,25 +175,33 @@ static void run_units(long begin, long end, int worker, void *context) {
   }
 }
 
-// Column strips of a few rows each, as in the gradient of an enlarged picture.
+// Column strips of a few rows each, as in the gradient of an enlarged picture: places are counted on, not worked out.
 static void run_short_units(long begin, long end, int worker, void *context) {
   (void)worker;
   const struct reduction *r = context;
   float acc[STRIP];
+  int64_t places[SHORT];
+  struct kk_walk row = kk_walk_to(r->rank, r->shape, r->strides, 0);
+  for (int64_t step = 0; step < r->steps; step++) {
+    places[step] = row.offsets[1];
+    kk_walk_on(&row, r->rank, r->shape, r->strides);
+  }
+  struct kk_walk at = kk_walk_to(r->kept_rank, r->kept, r->kept_strides, begin / r->strips);
+  int64_t strip = begin % r->strips;
   for (long u = begin; u < end; u++) {
-    int64_t column = u % r->strips * STRIP;
-    long width = kk_min(STRIP, r->width - column);
-    struct kk_walk at = kk_walk_to(r->kept_rank, r->kept, r->kept_strides, u / r->strips);
-    struct kk_walk row = kk_walk_to(r->rank, r->shape, r->strides, 0);
-    const char *src = kk_at(r->src, r->src_type, at.offsets[1] + column);
+    const int64_t column = strip * STRIP;
+    const long width = kk_min(STRIP, r->width - column);
     for (long j = 0; j < width; j++) acc[j] = (float)kk_identity_f64(r->op);
-    for (int64_t step = 0; step < r->steps; step++) {
-      kk_accumulate_f32(r->op, acc, kk_at(src, r->src_type, row.offsets[1]), r->src_type, 1, 0, width);
-      kk_walk_on(&row, r->rank, r->shape, r->strides);
-    }
-    for (long j = 0; j < width; j++) acc[j] *= (float)r->scale;
+    const void *src = kk_at(r->src, r->src_type, at.offsets[1] + column);
+    kk_accumulate_places_f32(r->op, acc, src, r->src_type, r->steps, places, width);
+    if (r->scale != 1)
+      for (long j = 0; j < width; j++) acc[j] *= (float)r->scale;
     void *dst = (void *)kk_at(r->dst, r->dst_type, at.offsets[0] + column * r->width_dst);
     kk_store_f32(dst, r->dst_type, r->width_dst, acc, width);
+    if (++strip == r->strips) {
+      strip = 0;
+      kk_walk_on(&at, r->kept_rank, r->kept, r->kept_strides);
+    }
   }
 }
 

@@ -10,6 +10,9 @@ int64_t kk_fold_i64(kk_reduction op, const int64_t *x, long n);
 /// acc[j] = op(acc[j], x[i * pitch + j]) for i < rows in order, j < width; x is f32 or bf16.
 void kk_accumulate_f32(
     kk_reduction op, float *acc, const void *x, kk_dtype type, long rows, int64_t pitch, long width);
+/// The same of rows at x + places[i].
+void kk_accumulate_places_f32(
+    kk_reduction op, float *acc, const void *x, kk_dtype type, long rows, const int64_t *places, long width);
 void kk_accumulate_i64(kk_reduction op, int64_t *acc, const int64_t *x, long width);
 
 /// totals[j] = op(totals[j], x[j]), j < n.

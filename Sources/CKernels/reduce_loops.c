@@ -62,45 +62,56 @@ KK_CLONES int64_t kk_fold_i64(kk_reduction op, const int64_t *x, long n) {
 #define IDENTITY(X) (X)
 
 // Four rows at a time, so that acc is read and written once for four loads.
-#define SUM_ROWS(T, VALUE)                                                                                   \
+#define SUM_ROWS(T, VALUE, PLACE)                                                                            \
   {                                                                                                          \
     const T *s = x;                                                                                          \
     long i = 0;                                                                                              \
     for (; i + 4 <= rows; i += 4) {                                                                          \
-      const T *r0 = s + i * pitch, *r1 = r0 + pitch, *r2 = r1 + pitch, *r3 = r2 + pitch;                     \
+      const T *r0 = s + PLACE(i), *r1 = s + PLACE(i + 1), *r2 = s + PLACE(i + 2), *r3 = s + PLACE(i + 3);    \
       KK_INDEPENDENT for (long j = 0; j < width; j++)                                                        \
           acc[j] += (VALUE(r0[j]) + VALUE(r1[j])) + (VALUE(r2[j]) + VALUE(r3[j]));                           \
     }                                                                                                        \
     for (; i < rows; i++)                                                                                    \
-      KK_INDEPENDENT for (long j = 0; j < width; j++) acc[j] += VALUE(s[i * pitch + j]);                     \
+      KK_INDEPENDENT for (long j = 0; j < width; j++) acc[j] += VALUE(s[PLACE(i) + j]);                      \
     return;                                                                                                  \
   }
 
-#define CHOOSE_ROWS(T, VALUE, CHOOSE)                                                                        \
+#define CHOOSE_ROWS(T, VALUE, PLACE, CHOOSE)                                                                        \
   {                                                                                                          \
     const T *s = x;                                                                                          \
     for (long i = 0; i < rows; i++)                                                                          \
       KK_INDEPENDENT for (long j = 0; j < width; j++) {                                                      \
-        float v = VALUE(s[i * pitch + j]);                                                                   \
+        float v = VALUE(s[PLACE(i) + j]);                                                                    \
         acc[j] = CHOOSE(v, acc[j]);                                                                          \
       }                                                                                                      \
     return;                                                                                                  \
   }
 
-#define EACH_OP(T, VALUE)                                                                                    \
+#define EACH_OP(T, VALUE, PLACE)                                                                             \
   switch (op) {                                                                                              \
-    case KK_SUM: SUM_ROWS(T, VALUE)                                                                          \
-    case KK_PRODUCT: CHOOSE_ROWS(T, VALUE, MULTIPLY)                                                         \
-    case KK_MAXIMUM: CHOOSE_ROWS(T, VALUE, KK_MAX_OF)                                                        \
-    case KK_MINIMUM: CHOOSE_ROWS(T, VALUE, KK_MIN_OF)                                                        \
+    case KK_SUM: SUM_ROWS(T, VALUE, PLACE)                                                                   \
+    case KK_PRODUCT: CHOOSE_ROWS(T, VALUE, PLACE, MULTIPLY)                                                  \
+    case KK_MAXIMUM: CHOOSE_ROWS(T, VALUE, PLACE, KK_MAX_OF)                                                 \
+    case KK_MINIMUM: CHOOSE_ROWS(T, VALUE, PLACE, KK_MIN_OF)                                                 \
   }
+#define BY_PITCH(I) ((I) * pitch)
+#define BY_PLACE(I) places[I]
 
 KK_CLONES void kk_accumulate_f32(
     kk_reduction op, float *acc, const void *x, kk_dtype type, long rows, int64_t pitch, long width) {
   if (type == KK_BF16) {
-    EACH_OP(uint16_t, kk_from_bf16)
+    EACH_OP(uint16_t, kk_from_bf16, BY_PITCH)
   } else {
-    EACH_OP(float, IDENTITY)
+    EACH_OP(float, IDENTITY, BY_PITCH)
+  }
+}
+
+KK_CLONES void kk_accumulate_places_f32(
+    kk_reduction op, float *acc, const void *x, kk_dtype type, long rows, const int64_t *places, long width) {
+  if (type == KK_BF16) {
+    EACH_OP(uint16_t, kk_from_bf16, BY_PLACE)
+  } else {
+    EACH_OP(float, IDENTITY, BY_PLACE)
   }
 }
 
