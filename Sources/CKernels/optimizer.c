@@ -2,14 +2,15 @@
 
 #include "common.h"
 
-enum { PIECE = 1 << 14 };
+// Lists of few tensors and sums of few pieces lie on the stack.
+enum { PIECE = 1 << 14, FEW = 4, FEW_PIECES = 512 };
 
 // Tensors are cut into pieces of PIECE elements; piece k of the whole list belongs to the tensor whose range
 // [first[i], first[i + 1]) holds k.
 struct list {
   int32_t count;
   const int64_t *sizes;
-  int64_t *first;
+  int64_t *first, few[FEW + 1];
 };
 
 typedef void (*piece_body)(const void *context, int32_t tensor, int64_t begin, long n, int64_t piece);
@@ -23,10 +24,14 @@ struct launch {
 static void open_list(struct list *l, int32_t count, const int64_t *sizes) {
   l->count = count;
   l->sizes = sizes;
-  l->first = malloc(((size_t)count + 1) * sizeof *l->first);
+  l->first = count <= FEW ? l->few : malloc(((size_t)count + 1) * sizeof *l->first);
   if (!l->first) kk_fail("optimizer", "out of memory");
   l->first[0] = 0;
   for (int32_t i = 0; i < count; i++) l->first[i + 1] = l->first[i] + kk_ceil_div(sizes[i], PIECE);
+}
+
+static void close_list(struct list *l) {
+  if (l->first != l->few) free(l->first);
 }
 
 static int32_t tensor_of(const struct list *l, int64_t piece) {
@@ -86,14 +91,15 @@ void kk_sum_of_squares(
   struct list list;
   open_list(&list, count, sizes);
   int64_t pieces = list.first[count];
-  struct squares s = {x, malloc((size_t)kk_max(1, pieces) * sizeof(double))};
+  double few[FEW_PIECES];
+  struct squares s = {x, pieces <= FEW_PIECES ? few : malloc((size_t)pieces * sizeof(double))};
   if (!s.sums) kk_fail("kk_sum_of_squares", "out of memory");
   for_each_piece(&list, squares_piece, &s);
   double total = 0;
   for (int64_t k = 0; k < pieces; k++) total += s.sums[k];
   *result = (float)(scale * total);
-  free(s.sums);
-  free(list.first);
+  if (s.sums != few) free(s.sums);
+  close_list(&list);
 }
 
 struct adam {
@@ -135,7 +141,7 @@ void kk_adam_update(
   struct list list;
   open_list(&list, count, sizes);
   for_each_piece(&list, adam_piece, &s);
-  free(list.first);
+  close_list(&list);
 }
 
 struct sgd {
@@ -182,7 +188,7 @@ void kk_sgd_update(
   struct list list;
   open_list(&list, count, sizes);
   for_each_piece(&list, sgd_piece, &s);
-  free(list.first);
+  close_list(&list);
 }
 
 struct ema {
@@ -211,5 +217,5 @@ void kk_ema_update(
   struct list list;
   open_list(&list, count, sizes);
   for_each_piece(&list, ema_piece, &s);
-  free(list.first);
+  close_list(&list);
 }

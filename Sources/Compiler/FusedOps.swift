@@ -187,6 +187,20 @@ package struct JoinedAttentionGradient: FusedOp {
   }
 }
 
+/// The sum of the squares of one gradient, float32 (): a term of `SumOfSquaresAndTerms`.
+package struct SquaresOfOne: FusedOp {
+  package init() {}
+  package func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] { [Spec([], .float32)] }
+}
+
+/// `SumOfSquares` of what stands before the last `termCount` inputs, and those, float32 (), added.
+package struct SumOfSquaresAndTerms: FusedOp {
+  package let termCount: Int
+
+  package init(termCount: Int) { self.termCount = termCount }
+  package func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] { [Spec([], .float32)] }
+}
+
 /// A function applied to a product before it is stored.
 package enum Epilogue: UInt8, Hashable, Sendable { case relu, silu, gelu, geluTanh }
 

@@ -33,13 +33,28 @@ private func copyAliases(
 extension SumOfSquares: CPUComposite {
   func isClaimed(_ inputs: [Spec]) -> Bool { inputs.allSatisfy { $0.dtype == .float32 } }
 
+  func lowered(_ inputs: [Operand], _ outputs: [Operand]) -> Kernel { squares(inputs) }
+}
+
+extension SquaresOfOne: CPUOp {
+  func lowered(_ inputs: [Operand], _ outputs: [Operand]) -> Kernel { squares(inputs) }
+}
+
+extension SumOfSquaresAndTerms: CPUOp {
   func lowered(_ inputs: [Operand], _ outputs: [Operand]) -> Kernel {
-    let sizes = inputs.map { Int64($0.shape.count) }
-    return Kernel("sum of squares") { p in
-      kk_sum_of_squares(
-        Int32(sizes.count), floats(list(p, from: 0)), sizes, 1,
-        p[sizes.count].assumingMemoryBound(to: Float.self))
-    }
+    squares(Array(inputs.dropLast(termCount)), termCount: termCount)
+  }
+}
+
+/// The sum of squares of these inputs, and of `termCount` scalars behind them as they are.
+private func squares(_ inputs: [Operand], termCount: Int = 0) -> Kernel {
+  let sizes = inputs.map { Int64($0.shape.count) }
+  return Kernel("sum of squares") { p in
+    let result = p[sizes.count + termCount].assumingMemoryBound(to: Float.self)
+    kk_sum_of_squares(Int32(sizes.count), floats(list(p, from: 0)), sizes, 1, result)
+    var sum = Double(result.pointee)
+    for term in sizes.count..<sizes.count + termCount { sum += Double(scalar(p, term).pointee) }
+    result.pointee = Float(sum)
   }
 }
 

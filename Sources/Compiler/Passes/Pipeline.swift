@@ -34,6 +34,7 @@ package func compile(
     graph.removeDeadInstructions()
     return graph
   }
+  run("square early", if: .schedule, squareEarly)
   run("schedule", if: .schedule, schedule)
   return chooseLayouts(graph, for: target, asViews: passes.contains(.views))
 }

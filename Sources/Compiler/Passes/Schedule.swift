@@ -17,12 +17,9 @@ package func schedule(_ graph: Graph) -> Graph {
       isEager[index] = users[instruction.inputs[0]] == [index]
       continue
     }
-    if instruction.op is any InPlaceOp || instruction.op is SumOfSquares { continue }
+    if readsGradients(instruction.op) { continue }
     isEager[index] = instruction.outputs.allSatisfy { output in
-      users[output].allSatisfy {
-        let op = graph.instructions[$0].op
-        return op is any InPlaceOp || op is SumOfSquares || isEager[$0]
-      }
+      users[output].allSatisfy { readsGradients(graph.instructions[$0].op) || isEager[$0] }
     }
   }
 
@@ -54,6 +51,29 @@ package func schedule(_ graph: Graph) -> Graph {
   return result
 }
 
+/// Whether the op reads the gradients of many parameters at the end.
+private func readsGradients(_ op: any Op) -> Bool {
+  op is any InPlaceOp || op is SumOfSquares || op is SumOfSquaresAndTerms
+}
+
+/// Takes the sum of squares of a large gradient as soon as it is computed, while it is in the caches, and adds it to that of
+/// the others later.
+package func squareEarly(_ graph: Graph) -> Graph {
+  var result = graph
+  let producers = graph.producers()
+  for index in graph.instructions.indices.reversed() where graph.instructions[index].op is SumOfSquares {
+    let inputs = graph.instructions[index].inputs
+    let large = inputs.filter { graph.specs[$0].byteCount >= 1 << 20 && producers[$0] != nil }
+    guard inputs.count > 1, !large.isEmpty else { continue }
+    let terms = large.map { _ in result.addValue(Spec([], .float32)) }
+    result.instructions[index].op = SumOfSquaresAndTerms(termCount: terms.count)
+    result.instructions[index].inputs = inputs.filter { !large.contains($0) } + terms
+    result.instructions.insert(
+      contentsOf: zip(large, terms).map { .init(op: SquaresOfOne(), inputs: [$0], outputs: [$1]) }, at: index)
+  }
+  return result
+}
+
 /// For each instruction, whether a single value that an update reads depends on it.
 private func leadsToOneUpdate(_ graph: Graph, _ users: [[Int]]) -> [Bool] {
   /// The one value; -1: several, or what is no update's.
@@ -63,7 +83,7 @@ private func leadsToOneUpdate(_ graph: Graph, _ users: [[Int]]) -> [Bool] {
     for output in instruction.outputs {
       for user in users[output] {
         let op = graph.instructions[user].op
-        let next = op is any InPlaceOp || op is SumOfSquares ? output : target[user] ?? -1
+        let next = readsGradients(op) || op is SquaresOfOne ? output : target[user] ?? -1
         reached = reached == nil || reached == next ? next : -1
       }
     }
