@@ -5,14 +5,15 @@ Runs `kalsae bench WORKLOAD --profile`, takes the costliest products and convolu
 times oneDNN from C++ (primitives.cpp, with packed weights, without bias, activation or residual) and, for
 float32 products, MKL with AVX-512 at the same shapes. A ratio above 1 says that Kalsae, in the plan and
 with what is fused, is the faster. The last line of the table has all of them together, by how often each
-runs. Below it: what everything else costs. --check fails where the products are below 0.97 of oneDNN, or
-everything else is above 1.5 times its floor or 15 % of a training step.
+runs. Below it: what everything else costs, the medians of several profiles. --check fails where the products
+are below 0.97 of oneDNN, or everything else is above 1.5 times its floor or 15 % of a training step.
 """
 
 import argparse
 import json
 import os
 import pathlib
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -75,6 +76,12 @@ def mkl_seconds(lines, environment, threads):
     return dict(zip(wanted, map(float, found), strict=True))
 
 
+def middle(values, form):
+    """The median, and in brackets the range of several values."""
+    text = format(statistics.median(values), form)
+    return text if len(values) == 1 else f"{text} ({min(values):{form}} to {max(values):{form}})"
+
+
 def rows(groups, direct, mkl):
     yield [
         "shape",
@@ -119,6 +126,7 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--top", type=int, default=16, help="how many shapes, costliest first")
     parser.add_argument("--kalsae", default=str(ROOT / ".build" / "release" / "kalsae"))
+    parser.add_argument("--profiles", type=int, default=5, help="how many times the workload is profiled")
     parser.add_argument("--trace", type=pathlib.Path, help="a profile that was made before")
     parser.add_argument("--venv", type=pathlib.Path, default=CACHE / "venv")
     parser.add_argument("--lock", type=pathlib.Path, help="a lock file to hold while something is measured")
@@ -131,18 +139,27 @@ def main():
     except Unavailable as reason:
         sys.exit(f"compare.py: {reason}: it needs oneDNN's headers (apt-get install libdnnl-dev)")
     with alone(options.lock):
-        trace = json.loads(options.trace.read_text()) if options.trace else profile(options)
-        found = sorted(products(trace), key=lambda group: -group["seconds"] * group["count"])
+        if options.trace:
+            traces = [json.loads(options.trace.read_text())]
+        else:
+            traces = [profile(options) for _ in range(options.profiles)]
+        # The products of the profile whose step took the median time.
+        traces.sort(key=lambda trace: rest(trace)[2])
+        found = sorted(products(traces[(len(traces) - 1) // 2]), key=lambda group: -group["seconds"] * group["count"])
         groups = found[: options.top]
         lines = [group["line"] for group in groups]
         version, *answers = asked([program], lines, options.threads)
         direct = [(float(a.split()[0]), a.split()[2]) for a in answers]
         mkl = mkl_seconds(lines, environment, options.threads)
     made = list(rows(groups, direct, mkl))
-    others, floor, whole = rest(trace)
+    rests = [rest(trace) for trace in traces]
+    milliseconds = [1e3 * others for others, _, _ in rests]
+    times_floor = [others / floor for others, floor, _ in rests]
+    shares = [others / whole for others, _, whole in rests]
     summary = (
         f"{options.workload} {options.precision}, {version}: what is no product or convolution takes"
-        f" {1e3 * others:.1f} ms, {others / floor:.2f} times its floor, {others / whole:.1%} of the step"
+        f" {middle(milliseconds, '.1f')} ms, {middle(times_floor, '.2f')} times its floor,"
+        f" {middle(shares, '.1%')} of the step"
     )
     print(f"{aligned(made)}\n{summary}")
     if options.markdown:
@@ -150,7 +167,8 @@ def main():
     missed = []
     if float(made[-1][4]) < REQUIRED:
         missed.append(f"{made[-1][4]} of oneDNN's speed, {REQUIRED} required")
-    if options.workload.endswith("-train") and (others > TIMES_FLOOR * floor or others > SHARE * whole):
+    too_much = statistics.median(times_floor) > TIMES_FLOOR or statistics.median(shares) > SHARE
+    if options.workload.endswith("-train") and too_much:
         missed.append(f"the rest may take {TIMES_FLOOR} times its floor and {SHARE:.0%} of the step")
     if options.check and missed:
         sys.exit(f"compare.py: {'; '.join(missed)}")
