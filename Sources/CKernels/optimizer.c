@@ -102,10 +102,17 @@ void kk_sum_of_squares(
   close_list(&list);
 }
 
+KK_CLONES static void ema_loop(float *average, const float *x, long n, float decay) {
+  KK_CONTRACT
+  const float gain = 1 - decay;
+  KK_INDEPENDENT for (long i = 0; i < n; i++) average[i] += gain * (x[i] - average[i]);
+}
+
 struct adam {
   float *const *p, *const *m, *const *v;
   const float *const *g;
-  float beta1, beta2, epsilon, gradient_scale, coupled_decay, keep, step, root;
+  float *const *averages;  // or NULL
+  float beta1, beta2, epsilon, gradient_scale, coupled_decay, keep, step, root, average_decay;
 };
 
 KK_CLONES static void adam_loop(
@@ -126,6 +133,7 @@ static void adam_piece(const void *context, int32_t t, int64_t begin, long n, in
   (void)piece;
   const struct adam *s = context;
   adam_loop(s, s->p[t] + begin, s->g[t] + begin, s->m[t] + begin, s->v[t] + begin, n);
+  if (s->averages) ema_loop(s->averages[t] + begin, s->p[t] + begin, n, s->average_decay);
 }
 
 void kk_adam_update(
@@ -134,7 +142,8 @@ void kk_adam_update(
   if (is_skipped(a->finite)) return;
   const float decay = scalar(a->weight_decay, 0), rate = *a->learning_rate;
   struct adam s = {
-      .p = parameters, .m = m, .v = v, .g = gradients, .beta1 = *a->beta1, .beta2 = *a->beta2,
+      .p = parameters, .m = m, .v = v, .g = gradients, .averages = a->averages,
+      .average_decay = scalar(a->average_decay, 0), .beta1 = *a->beta1, .beta2 = *a->beta2,
       .epsilon = *a->epsilon, .gradient_scale = scalar(a->gradient_scale, 1),
       .coupled_decay = a->decoupled ? 0 : decay, .keep = a->decoupled ? 1 - rate * decay : 1,
       .step = rate / *a->correction1, .root = 1 / sqrtf(*a->correction2)};
@@ -196,12 +205,6 @@ struct ema {
   const float *const *x;
   float decay;
 };
-
-KK_CLONES static void ema_loop(float *average, const float *x, long n, float decay) {
-  KK_CONTRACT
-  const float gain = 1 - decay;
-  KK_INDEPENDENT for (long i = 0; i < n; i++) average[i] += gain * (x[i] - average[i]);
-}
 
 static void ema_piece(const void *context, int32_t t, int64_t begin, long n, int64_t piece) {
   (void)piece;

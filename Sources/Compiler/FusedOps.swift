@@ -201,6 +201,27 @@ package struct SumOfSquaresAndTerms: FusedOp {
   package func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] { [Spec([], .float32)] }
 }
 
+/// An `AdamUpdate` that also takes its parameters into their moving averages, under the same condition: its inputs, then the
+/// averages' decay and `count` averages; its outputs, then the averages.
+package struct AveragedAdamUpdate: FusedOp, InPlaceOp {
+  package let adam: AdamUpdate
+
+  package init(adam: AdamUpdate) { self.adam = adam }
+
+  /// Where the averages begin.
+  package var firstInput: Int { AdamUpdate.scalarCount + 4 * adam.count + 1 }
+  package var firstOutput: Int { 3 * adam.count }
+
+  package func outputs(_ inputs: [Spec]) throws(ShapeError) -> [Spec] {
+    try adam.outputs(Array(inputs[..<(firstInput - 1)])) + inputs[firstInput...]
+  }
+
+  package func aliases(inputCount: Int) -> [(output: Int, input: Int)] {
+    adam.aliases(inputCount: firstInput - 1)
+      + (0..<adam.count).map { (output: firstOutput + $0, input: firstInput + $0) }
+  }
+}
+
 /// A function applied to a product before it is stored.
 package enum Epilogue: UInt8, Hashable, Sendable { case relu, silu, gelu, geluTanh }
 

@@ -1,4 +1,5 @@
 import Kalsae
+import KalsaeCompiler
 import KalsaeRuntime
 import Testing
 
@@ -56,8 +57,20 @@ private struct Run {
     let first = plan(0)
     for step in 1..<4 { #expect(plan(step) === first) }
     // Of the parameters that decay, and of the others.
-    #expect(first.steps.filter { $0.op is AdamUpdate }.count == 2)
+    #expect(first.steps.filter { $0.op is AveragedAdamUpdate }.count == 2)
+    // Of what no gradient updates.
     #expect(first.steps.filter { $0.op is AverageUpdate }.count == 1)
+  }
+
+  @Test func averagesJoinTheUpdateOfTheirParameters() {
+    let joined = Run(), apart = Run()
+    for step in 0..<3 {
+      _ = joined.step(step)
+      let (loss, norm) = apart.build(step)
+      Evaluator.shared.evaluate([loss, norm], slots: apart.slots, backend: Backends.current, without: .averages)
+    }
+    for (a, b) in zip(joined.slots, apart.slots) { #expect(a.value.floats() == b.value.floats()) }
+    #expect(zip(joined.optimizer.slots, joined.average.slots).contains { $0.value.floats() != $1.value.floats() })
   }
 
   @Test func aFewStepsFitTheBatch() {

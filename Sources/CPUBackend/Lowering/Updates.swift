@@ -62,27 +62,44 @@ extension AdamUpdate: CPUComposite {
   func isClaimed(_ inputs: [Spec]) -> Bool { true }
 
   func lowered(_ inputs: [Operand], _ outputs: [Operand]) -> Kernel {
-    let count = count, isDecoupled = isDecoupled, first = Self.scalarCount, inputCount = inputs.count
-    let sizes = outputs[..<count].map { Int64($0.shape.count) }, bytes = outputs.map(\.spec.byteCount)
-    let aliases = aliases(inputCount: inputCount)
-    return Kernel("Adam") { p in
-      copyAliases(p, aliases, inputCount: inputCount, bytes)
-      var adam = kk_adam()
-      adam.learning_rate = scalar(p, 0)
-      adam.beta1 = scalar(p, 1)
-      adam.beta2 = scalar(p, 2)
-      adam.epsilon = scalar(p, 3)
-      adam.weight_decay = scalar(p, 4)
-      adam.correction1 = scalar(p, 5)
-      adam.correction2 = scalar(p, 6)
-      adam.gradient_scale = scalar(p, 7)
-      adam.finite = UnsafePointer(p[8].assumingMemoryBound(to: UInt8.self))
-      adam.decoupled = isDecoupled
-      kk_adam_update(
-        &adam, Int32(count), mutableFloats(list(p, from: inputCount)), floats(list(p, from: first + count)),
-        mutableFloats(list(p, from: inputCount + count)),
-        mutableFloats(list(p, from: inputCount + 2 * count)), sizes)
+    adamKernel(self, inputs, outputs, aliases(inputCount: inputs.count))
+  }
+}
+
+extension AveragedAdamUpdate: CPUOp {
+  func lowered(_ inputs: [Operand], _ outputs: [Operand]) -> Kernel {
+    adamKernel(adam, inputs, outputs, aliases(inputCount: inputs.count), averages: (firstInput, firstOutput))
+  }
+}
+
+/// `averages`: where they begin among the inputs, behind their decay, and among the outputs.
+private func adamKernel(
+  _ op: AdamUpdate, _ inputs: [Operand], _ outputs: [Operand], _ aliases: [(output: Int, input: Int)],
+  averages: (input: Int, output: Int)? = nil
+) -> Kernel {
+  let count = op.count, isDecoupled = op.isDecoupled, first = AdamUpdate.scalarCount, inputCount = inputs.count
+  let sizes = outputs[..<count].map { Int64($0.shape.count) }, bytes = outputs.map(\.spec.byteCount)
+  return Kernel("Adam") { p in
+    copyAliases(p, aliases, inputCount: inputCount, bytes)
+    var adam = kk_adam()
+    adam.learning_rate = scalar(p, 0)
+    adam.beta1 = scalar(p, 1)
+    adam.beta2 = scalar(p, 2)
+    adam.epsilon = scalar(p, 3)
+    adam.weight_decay = scalar(p, 4)
+    adam.correction1 = scalar(p, 5)
+    adam.correction2 = scalar(p, 6)
+    adam.gradient_scale = scalar(p, 7)
+    adam.finite = UnsafePointer(p[AdamUpdate.conditionIndex].assumingMemoryBound(to: UInt8.self))
+    adam.decoupled = isDecoupled
+    if let averages {
+      adam.average_decay = scalar(p, averages.input - 1)
+      adam.averages = mutableFloats(list(p, from: inputCount + averages.output))
     }
+    kk_adam_update(
+      &adam, Int32(count), mutableFloats(list(p, from: inputCount)), floats(list(p, from: first + count)),
+      mutableFloats(list(p, from: inputCount + count)),
+      mutableFloats(list(p, from: inputCount + 2 * count)), sizes)
   }
 }
 

@@ -34,6 +34,7 @@ package func compile(
     graph.removeDeadInstructions()
     return graph
   }
+  run("average with updates", if: .averages, averageWithUpdates)
   run("square early", if: .schedule, squareEarly)
   run("schedule", if: .schedule, schedule)
   return chooseLayouts(graph, for: target, asViews: passes.contains(.views))
@@ -77,6 +78,9 @@ package struct OptionalPasses: OptionSet, Hashable, Sendable {
   /// What is only read in part is computed in part.
   package static let slices = OptionalPasses(rawValue: 8192)
 
+  /// Moving averages join the update of their parameters.
+  package static let averages = OptionalPasses(rawValue: 16384)
+
   /// Those that leave every kernel as it was written.
   package static let plain: OptionalPasses = [.simplification, .sharedLosses, .deadInstructions, .schedule]
 
@@ -89,6 +93,7 @@ package struct OptionalPasses: OptionSet, Hashable, Sendable {
     ("dropout", .dropout),
     ("movements", .movements),
     ("slices", .slices),
+    ("averages", .averages),
   ]
 
   package static let all = each.reduce(into: OptionalPasses()) { $0.formUnion($1.pass) }

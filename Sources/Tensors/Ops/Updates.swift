@@ -20,6 +20,8 @@ public struct SumOfSquares: CompositeOp {
 /// (float32) and whether to update at all (bool); then `count` each of p, g, m, v. Outputs: `count` each of p, m, v.
 public struct AdamUpdate: CompositeOp, InPlaceOp {
   public static let scalarCount = 9
+  /// Where the inputs say whether to update at all.
+  package static let conditionIndex = 8
   public let count: Int
   /// Weight decay acts on the parameter (AdamW) rather than on the gradient (Adam with L2 penalty).
   public let isDecoupled: Bool

@@ -20,6 +20,8 @@ typedef struct {
   const float *gradient_scale;
   const uint8_t *finite;
   bool decoupled;  // AdamW: decays the parameter; else weight_decay p joins the gradient
+  float *const *averages;      // of the parameters, updated as by kk_ema_update, or NULL
+  const float *average_decay;  // or NULL
 } kk_adam;
 
 /// In place, with g = gradient_scale gradient (+ weight_decay p if not decoupled):
