@@ -260,7 +260,8 @@ private let binary: [(String, kk_opcode, @Sendable (Double, Double) -> Double)] 
     x[0] = .infinity
     x[count / 2] = .nan
     let other = Storage(random.values(count, in: -4...4))
-    var keep = kk_keep(random: kk_random(key: (5, 6), stream: (7, 8)), bound: kk_keep_bound(0.75), value: 1 / 0.9)
+    var keep = kk_keep(
+      random: kk_random(key: (5, 6), stream: (7, 8)), bound: kk_keep_bound(0.75), value: 1 / 0.9)
     var mask = [Float](repeating: 0, count: count)
     kk_keep_f32(&keep, 0, count, &mask)
     for type in [KK_F32, KK_BF16] {

@@ -67,10 +67,12 @@ private struct Run {
     for step in 0..<3 {
       _ = joined.step(step)
       let (loss, norm) = apart.build(step)
-      Evaluator.shared.evaluate([loss, norm], slots: apart.slots, backend: Backends.current, without: .averages)
+      Evaluator.shared.evaluate(
+        [loss, norm], slots: apart.slots, backend: Backends.current, without: .averages)
     }
     for (a, b) in zip(joined.slots, apart.slots) { #expect(a.value.floats() == b.value.floats()) }
-    #expect(zip(joined.optimizer.slots, joined.average.slots).contains { $0.value.floats() != $1.value.floats() })
+    #expect(
+      zip(joined.optimizer.slots, joined.average.slots).contains { $0.value.floats() != $1.value.floats() })
   }
 
   @Test func aFewStepsFitTheBatch() {

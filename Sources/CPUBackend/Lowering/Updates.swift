@@ -77,7 +77,8 @@ private func adamKernel(
   _ op: AdamUpdate, _ inputs: [Operand], _ outputs: [Operand], _ aliases: [(output: Int, input: Int)],
   averages: (input: Int, output: Int)? = nil
 ) -> Kernel {
-  let count = op.count, isDecoupled = op.isDecoupled, first = AdamUpdate.scalarCount, inputCount = inputs.count
+  let count = op.count, isDecoupled = op.isDecoupled, first = AdamUpdate.scalarCount,
+    inputCount = inputs.count
   let sizes = outputs[..<count].map { Int64($0.shape.count) }, bytes = outputs.map(\.spec.byteCount)
   return Kernel("Adam") { p in
     copyAliases(p, aliases, inputCount: inputCount, bytes)

@@ -56,14 +56,14 @@ private func readsGradients(_ op: any Op) -> Bool {
   op is any InPlaceOp || op is SumOfSquares || op is SumOfSquaresAndTerms
 }
 
-/// Takes the sum of squares of a large gradient as soon as it is computed, while it is in the caches, and adds it to that of
+/// Takes the sum of squares of a gradient of 256 KiB or more as soon as it is computed, while it is in the caches, and adds it to that of
 /// the others later.
 package func squareEarly(_ graph: Graph) -> Graph {
   var result = graph
   let producers = graph.producers()
   for index in graph.instructions.indices.reversed() where graph.instructions[index].op is SumOfSquares {
     let inputs = graph.instructions[index].inputs
-    let large = inputs.filter { graph.specs[$0].byteCount >= 1 << 20 && producers[$0] != nil }
+    let large = inputs.filter { graph.specs[$0].byteCount >= 1 << 18 && producers[$0] != nil }
     guard inputs.count > 1, !large.isEmpty else { continue }
     let terms = large.map { _ in result.addValue(Spec([], .float32)) }
     result.instructions[index].op = SumOfSquaresAndTerms(termCount: terms.count)
