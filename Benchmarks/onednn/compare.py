@@ -3,7 +3,8 @@
 
 Runs `kalsae bench WORKLOAD --profile`, takes the costliest products and convolutions of its plan, and
 times oneDNN from C++ (primitives.cpp, with packed weights, without bias, activation or residual) and, for
-float32 products, MKL with AVX-512 at the same shapes. A ratio above 1 says that Kalsae, in the plan and
+float32 products, MKL with AVX-512 at the same shapes. Both take turns, and medians of all turns count: machines
+are not equally fast from minute to minute. A ratio above 1 says that Kalsae, in the plan and
 with what is fused, is the faster. The last line of the table has all of them together, by how often each
 runs. Below it: what everything else costs, the medians of several profiles. --check fails where the products
 are below 0.97 of oneDNN, or everything else is above 1.5 times its floor or 15 % of a training step.
@@ -59,6 +60,25 @@ def asked(command, lines, threads, **variables):
         env=environment,
     )
     return ran.stdout.splitlines()
+
+
+def costliest(trace, count):
+    """The lines of the products and convolutions that take most of a step's time."""
+    found = sorted(products(trace), key=lambda group: -group["seconds"] * group["count"])
+    return [group["line"] for group in found[:count]]
+
+
+def merged(traces, lines):
+    """The products of these lines, each with the median of its times in the profiles."""
+    profiles = [{group["line"]: group for group in products(trace)} for trace in traces]
+    for line in lines:
+        yield profiles[0][line] | {"seconds": statistics.median(found[line]["seconds"] for found in profiles)}
+
+
+def direct_times(program, lines, threads):
+    """oneDNN's version, and its seconds and implementation for each line."""
+    version, *answers = asked([program], lines, threads)
+    return version, [(float(answer.split()[0]), answer.split()[2]) for answer in answers]
 
 
 def mkl_seconds(lines, environment, threads):
@@ -126,7 +146,7 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--top", type=int, default=16, help="how many shapes, costliest first")
     parser.add_argument("--kalsae", default=str(ROOT / ".build" / "release" / "kalsae"))
-    parser.add_argument("--profiles", type=int, default=5, help="how many times the workload is profiled")
+    parser.add_argument("--turns", type=int, default=5, help="how often both are measured")
     parser.add_argument("--trace", type=pathlib.Path, help="a profile that was made before")
     parser.add_argument("--venv", type=pathlib.Path, default=CACHE / "venv")
     parser.add_argument("--lock", type=pathlib.Path, help="a lock file to hold while something is measured")
@@ -139,19 +159,16 @@ def main():
     except Unavailable as reason:
         sys.exit(f"compare.py: {reason}: it needs oneDNN's headers (apt-get install libdnnl-dev)")
     with alone(options.lock):
-        if options.trace:
-            traces = [json.loads(options.trace.read_text())]
-        else:
-            traces = [profile(options) for _ in range(options.profiles)]
-        # The products of the profile whose step took the median time.
-        traces.sort(key=lambda trace: rest(trace)[2])
-        found = sorted(products(traces[(len(traces) - 1) // 2]), key=lambda group: -group["seconds"] * group["count"])
-        groups = found[: options.top]
-        lines = [group["line"] for group in groups]
-        version, *answers = asked([program], lines, options.threads)
-        direct = [(float(a.split()[0]), a.split()[2]) for a in answers]
+        traces = [json.loads(options.trace.read_text()) if options.trace else profile(options)]
+        lines = costliest(traces[0], options.top)
+        version, answers = direct_times(program, lines, options.threads)
+        turns = [answers]
+        while len(turns) < options.turns and not options.trace:
+            traces.append(profile(options))
+            turns.append(direct_times(program, lines, options.threads)[1])
         mkl = mkl_seconds(lines, environment, options.threads)
-    made = list(rows(groups, direct, mkl))
+    direct = [(statistics.median(seconds for seconds, _ in times), times[0][1]) for times in zip(*turns)]
+    made = list(rows(merged(traces, lines), direct, mkl))
     rests = [rest(trace) for trace in traces]
     milliseconds = [1e3 * others for others, _, _ in rests]
     times_floor = [others / floor for others, floor, _ in rests]
