@@ -124,7 +124,7 @@ KK_INLINE TARGET void softmax_rows(
     struct kept kept[2]) {
   const long n = kk_whole_lanes(x->keys);
   float *rows[2] = {x->s + r * x->pitch, x->s + (r + 1) * x->pitch};
-  parted_numbers shifts;
+  parted_numbers shifts = {(numbers)0.0f};
   kk_lanes totals[2][2] = {{0}};
   _Pragma("unroll") for (int i = 0; i < 2; i++) {
     if (i == 1 && !second) break;

@@ -20,12 +20,12 @@ KK_INLINE TARGET __mmask16 below(words x, words bound) {
 
 // The masks of the 16 numbers each of `count` groups.
 KK_INLINE TARGET void make_masks(const kk_keep *keep, uint64_t group, const int count, __mmask16 *masks) {
-  kk_philox_words words[KK_MOST_KEEP_GROUPS][2];
-  kk_keep_words(keep, group, count, words);
+  kk_philox_words drawn[KK_MOST_KEEP_GROUPS][2];
+  kk_keep_words(keep, group, count, drawn);
   const kk_philox_words bound = keep->bound;
   _Pragma("unroll") for (int g = 0; g < count; g++) _Pragma("unroll") for (int p = 0; p < 2; p++) {
-    *masks++ = below(words[g][p] & 0xffffu, bound);
-    *masks++ = below(words[g][p] >> 16, bound);
+    *masks++ = below(drawn[g][p] & 0xffffu, bound);
+    *masks++ = below(drawn[g][p] >> 16, bound);
   }
 }
 

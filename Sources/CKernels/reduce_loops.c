@@ -76,7 +76,7 @@ KK_CLONES int64_t kk_fold_i64(kk_reduction op, const int64_t *x, long n) {
     return;                                                                                                  \
   }
 
-#define CHOOSE_ROWS(T, VALUE, PLACE, CHOOSE)                                                                        \
+#define CHOOSE_ROWS(T, VALUE, PLACE, CHOOSE)                                                                 \
   {                                                                                                          \
     const T *s = x;                                                                                          \
     for (long i = 0; i < rows; i++)                                                                          \
