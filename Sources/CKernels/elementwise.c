@@ -3,60 +3,14 @@
 // by block.
 #include "elementwise.h"
 
-#include "ckernels/probe.h"
-#include "dims.h"
+#include "elementwise_plan.h"
 
 // The registers and streams of a block stay within half of a 32 KB cache.
-enum { KK_BLOCK = 1024, KK_DIRECT_BLOCK = 8192, KK_BLOCK_BYTES = 1 << 14, KK_SPAN = 1 << 15 };
+enum { KK_BLOCK = 1024, KK_DIRECT_BLOCK = 8192, KK_BLOCK_BYTES = 1 << 14 };
 
 int kk_opcode_arity(kk_opcode op) {
   if (op <= KK_OP_SQUARE) return 1;
   return op >= KK_OP_SELECT ? 3 : 2;
-}
-
-enum access {
-  DIRECT,     // the register points into memory
-  INVARIANT,  // the same values for every block: loaded once by each worker
-  PER_BLOCK,  // loaded or stored through a register of its own
-};
-
-struct view {
-  char *data;
-  kk_dtype type;
-  int32_t reg;
-  enum access access;
-  bool dense;  // row-major over the collapsed space
-  const int64_t *strides;
-};
-
-struct plan {
-  bool integer;
-  kk_dtype native;
-  size_t size;  // bytes of a register's element
-  int rank, input_count, output_count, slots;
-  int64_t shape[KK_MAX_DIMS];
-  kk_strides strides[KK_MAX_OPERANDS];
-  struct view inputs[KK_MAX_OPERANDS], outputs[KK_MAX_OPERANDS];
-  int8_t slot[KK_MAX_REGISTERS];  // own memory of a register; -1 for none
-  const kk_instruction *code;
-  long code_count;
-  int64_t total, block, blocks_per_row, rows_per_block, row;
-  bool ahead;  // ask for the next block's memory in time
-};
-
-static bool is_dense(const struct plan *p, const int64_t *strides) {
-  int64_t expected = 1;
-  for (int d = p->rank - 1; d >= 0; d--) {
-    if (strides[d] != expected) return false;
-    expected *= p->shape[d];
-  }
-  return true;
-}
-
-static bool is_zero(const int64_t *strides, int axes) {
-  for (int d = 0; d < axes; d++)
-    if (strides[d] != 0) return false;
-  return true;
 }
 
 static bool reads(const kk_instruction *in, int reg) {
@@ -64,7 +18,7 @@ static bool reads(const kk_instruction *in, int reg) {
   return in->a == reg || (arity > 1 && in->b == reg) || (arity > 2 && in->c == reg);
 }
 
-static bool is_written(const struct plan *p, int reg) {
+static bool is_written(const struct kk_plan *p, int reg) {
   for (long j = 0; j < p->code_count; j++)
     if (p->code[j].dst == reg) return true;
   return false;
@@ -72,8 +26,8 @@ static bool is_written(const struct plan *p, int reg) {
 
 // An instruction may write straight into the output's memory if it is the only writer of that register and no
 // later instruction reads an input that lives in the same memory.
-static bool can_write_directly(const struct plan *p, int index) {
-  const struct view *out = &p->outputs[index];
+static bool can_write_directly(const struct kk_plan *p, int index) {
+  const struct kk_view *out = &p->outputs[index];
   if (!out->dense || out->type != p->native) return false;
   for (int k = 0; k < index; k++)
     if (p->outputs[k].reg == out->reg) return false;
@@ -87,7 +41,7 @@ static bool can_write_directly(const struct plan *p, int index) {
   }
   if (writer < 0) return false;
   for (int k = 0; k < p->input_count; k++) {
-    if (p->inputs[k].access != DIRECT || p->inputs[k].data != out->data) continue;
+    if (p->inputs[k].access != KK_DIRECT || p->inputs[k].data != out->data) continue;
     for (long j = writer + 1; j < p->code_count; j++)
       if (reads(&p->code[j], p->inputs[k].reg)) return false;
   }
@@ -96,7 +50,7 @@ static bool can_write_directly(const struct plan *p, int index) {
 
 // Blocks are whole rows of the innermost axis, or an even part of one row, so that a block of a broadcast row
 // always holds the same values.
-static void choose_blocks(struct plan *p) {
+static void choose_blocks(struct kk_plan *p) {
   int64_t limit = KK_DIRECT_BLOCK;
   if (p->slots > 0) {
     const int64_t live = (p->slots + p->input_count + p->output_count) * (int64_t)p->size;
@@ -116,40 +70,40 @@ static void choose_blocks(struct plan *p) {
   }
 }
 
-static void plan_access(struct plan *p) {
+static void plan_access(struct kk_plan *p) {
   memset(p->slot, -1, sizeof p->slot);
   int streams = 0;
   for (int k = 0; k < p->input_count; k++) {
-    struct view *v = &p->inputs[k];
+    struct kk_view *v = &p->inputs[k];
     bool written = is_written(p, v->reg);
-    v->dense = v->type != KK_IOTA && is_dense(p, v->strides);
-    v->access = PER_BLOCK;
-    if (v->dense && v->type == p->native && !written) v->access = DIRECT;
-    if (!written && is_zero(v->strides, p->rank)) v->access = INVARIANT;
-    if (v->access != DIRECT) p->slot[v->reg] = (int8_t)p->slots++;
+    v->dense = v->type != KK_IOTA && kk_is_dense(p, v->strides);
+    v->access = KK_PER_BLOCK;
+    if (v->dense && v->type == p->native && !written) v->access = KK_DIRECT;
+    if (!written && kk_is_zero(v->strides, p->rank)) v->access = KK_INVARIANT;
+    if (v->access != KK_DIRECT) p->slot[v->reg] = (int8_t)p->slots++;
     streams += v->dense && v->type != KK_KEEP;
   }
   // In a longer program the memory prefetcher has forgotten a stream by the time that its next block comes.
   p->ahead = streams > 2 && p->code_count > 2;
   for (int k = 0; k < p->output_count; k++) {
-    struct view *v = &p->outputs[k];
-    v->dense = is_dense(p, v->strides);
-    v->access = can_write_directly(p, k) ? DIRECT : PER_BLOCK;
+    struct kk_view *v = &p->outputs[k];
+    v->dense = kk_is_dense(p, v->strides);
+    v->access = can_write_directly(p, k) ? KK_DIRECT : KK_PER_BLOCK;
   }
   for (long j = 0; j < p->code_count; j++) {
     int reg = p->code[j].dst;
     bool direct = p->slot[reg] >= 0;
     for (int k = 0; k < p->output_count; k++)
-      direct |= p->outputs[k].access == DIRECT && p->outputs[k].reg == reg;
+      direct |= p->outputs[k].access == KK_DIRECT && p->outputs[k].reg == reg;
     if (!direct) p->slot[reg] = (int8_t)p->slots++;
   }
   choose_blocks(p);
   // A broadcast row (or an iota along it) repeats in every block of whole rows.
   for (int k = 0; k < p->input_count; k++) {
-    struct view *v = &p->inputs[k];
-    if (v->access == PER_BLOCK && p->blocks_per_row == 1 && !is_written(p, v->reg) &&
-        is_zero(v->strides, p->rank - 1))
-      v->access = INVARIANT;
+    struct kk_view *v = &p->inputs[k];
+    if (v->access == KK_PER_BLOCK && p->blocks_per_row == 1 && !is_written(p, v->reg) &&
+        kk_is_zero(v->strides, p->rank - 1))
+      v->access = KK_INVARIANT;
   }
 }
 
@@ -161,7 +115,7 @@ static void load_truths(const kk_keep *keep, float *dst, int64_t offset, int64_t
   for (long i = 0; i < n; i++) kk_keep_f32(keep, (uint64_t)(offset + i * stride), 1, dst + i);
 }
 
-static void load_run(const struct plan *p, const struct view *v, char *dst, int64_t offset, long n) {
+static void load_run(const struct kk_plan *p, const struct kk_view *v, char *dst, int64_t offset, long n) {
   int64_t stride = v->strides[p->rank - 1];
   if (v->type == KK_KEEP) {
     load_truths((const kk_keep *)(const void *)v->data, (float *)dst, offset, stride, n);
@@ -175,7 +129,7 @@ static void load_run(const struct plan *p, const struct view *v, char *dst, int6
   }
 }
 
-static void store_run(const struct plan *p, const struct view *v, const char *src, int64_t offset, long n) {
+static void store_run(const struct kk_plan *p, const struct kk_view *v, const char *src, int64_t offset, long n) {
   int64_t stride = v->strides[p->rank - 1];
   void *dst = (void *)kk_at(v->data, v->type, offset);
   if (p->integer) kk_store_i64(dst, v->type, stride, (const int64_t *)src, n);
@@ -184,7 +138,7 @@ static void store_run(const struct plan *p, const struct view *v, const char *sr
 
 // Moves elements [start, start + n) of the row-major space, one run of the innermost axis after another.
 static void transfer(
-    const struct plan *p, const struct view *v, char *reg, int64_t start, long n, bool load) {
+    const struct kk_plan *p, const struct kk_view *v, char *reg, int64_t start, long n, bool load) {
   if (v->dense) {
     if (load) load_run(p, v, reg, start, n);
     else store_run(p, v, reg, start, n);
@@ -222,45 +176,45 @@ static void transfer(
   }
 }
 
-static void fetch_block(const struct plan *p, int64_t start, long n) {
+static void fetch_block(const struct kk_plan *p, int64_t start, long n) {
   for (int k = 0; k < p->input_count; k++) {
-    const struct view *v = &p->inputs[k];
+    const struct kk_view *v = &p->inputs[k];
     if (!v->dense || v->type == KK_KEEP) continue;
     const char *at = kk_at(v->data, v->type, start), *end = kk_at(v->data, v->type, start + n);
     for (; at < end; at += 64) __builtin_prefetch(at);
   }
 }
 
-static void run_block(const struct plan *p, void **registers, int64_t start, long n) {
+static void run_block(const struct kk_plan *p, void **registers, int64_t start, long n) {
   if (p->ahead) fetch_block(p, start + n, kk_min(n, p->total - start - n));
   for (int k = 0; k < p->input_count; k++) {
-    const struct view *v = &p->inputs[k];
-    if (v->access == DIRECT) registers[v->reg] = v->data + start * (int64_t)p->size;
-    if (v->access == PER_BLOCK) transfer(p, v, registers[v->reg], start, n, true);
+    const struct kk_view *v = &p->inputs[k];
+    if (v->access == KK_DIRECT) registers[v->reg] = v->data + start * (int64_t)p->size;
+    if (v->access == KK_PER_BLOCK) transfer(p, v, registers[v->reg], start, n, true);
   }
   for (int k = 0; k < p->output_count; k++) {
-    const struct view *v = &p->outputs[k];
-    if (v->access == DIRECT) registers[v->reg] = v->data + start * (int64_t)p->size;
+    const struct kk_view *v = &p->outputs[k];
+    if (v->access == KK_DIRECT) registers[v->reg] = v->data + start * (int64_t)p->size;
   }
   if (p->integer) kk_run_i64(p->code, p->code_count, (int64_t *const *)registers, n);
   else kk_run_f32(p->code, p->code_count, (float *const *)registers, n);
   for (int k = 0; k < p->output_count; k++) {
-    const struct view *v = &p->outputs[k];
-    if (v->access == PER_BLOCK) transfer(p, v, registers[v->reg], start, n, false);
+    const struct kk_view *v = &p->outputs[k];
+    if (v->access == KK_PER_BLOCK) transfer(p, v, registers[v->reg], start, n, false);
   }
 }
 
 static void run_blocks(long begin, long end, int worker, void *context) {
   (void)worker;
-  const struct plan *p = context;
+  const struct kk_plan *p = context;
   _Alignas(64) char memory[KK_MAX_REGISTERS * KK_BLOCK * sizeof(float)];
   void *registers[KK_MAX_REGISTERS];
   const int64_t pitch = (p->block + 15) / 16 * 16 * (int64_t)p->size;
   for (int r = 0; r < KK_MAX_REGISTERS; r++)
     registers[r] = memory + (p->slot[r] > 0 ? p->slot[r] : 0) * pitch;
   for (int k = 0; k < p->input_count; k++) {
-    const struct view *v = &p->inputs[k];
-    if (v->access == INVARIANT) transfer(p, v, registers[v->reg], 0, kk_min(p->block, p->total), true);
+    const struct kk_view *v = &p->inputs[k];
+    if (v->access == KK_INVARIANT) transfer(p, v, registers[v->reg], 0, kk_min(p->block, p->total), true);
   }
   for (long b = begin; b < end; b++) {
     int64_t row = b / p->blocks_per_row * p->rows_per_block;
@@ -269,68 +223,6 @@ static void run_blocks(long begin, long end, int worker, void *context) {
                                          : kk_min(start + p->block, p->total);
     run_block(p, registers, start, stop - start);
   }
-}
-
-static const struct view *input_of(const struct plan *p, int reg) {
-  for (int k = 0; k < p->input_count; k++)
-    if (p->inputs[k].reg == reg) return &p->inputs[k];
-  return NULL;
-}
-
-static bool is_dense_bf16(const struct plan *p, const struct view *v) {
-  return v && v->type == KK_BF16 && is_dense(p, v->strides);
-}
-
-static bool is_scalar(const struct plan *p, const struct view *v) {
-  return v && v->type == KK_F32 && is_zero(v->strides, p->rank);
-}
-
-// Whether the program is one instruction that kk_run_bf16 has, which needs no registers.
-static bool is_bf16(const struct plan *p) {
-  if (p->integer || p->code_count != 1 || p->output_count != 1) return false;
-  const kk_instruction *in = p->code;
-  const int arity = kk_opcode_arity(in->op);
-  return kk_runs_bf16(in->op) && p->outputs[0].reg == in->dst && is_dense_bf16(p, &p->outputs[0]) &&
-         is_dense_bf16(p, input_of(p, in->a)) && (arity < 2 || is_dense_bf16(p, input_of(p, in->b))) &&
-         (arity < 3 || is_scalar(p, input_of(p, in->c)));
-}
-
-static void run_bf16(long begin, long end, int worker, void *context) {
-  (void)worker;
-  const struct plan *p = context;
-  const kk_instruction *in = p->code;
-  const uint16_t *a = (const uint16_t *)input_of(p, in->a)->data, *b = a;
-  if (kk_opcode_arity(in->op) > 1) b = (const uint16_t *)input_of(p, in->b)->data;
-  const float c = kk_opcode_arity(in->op) > 2 ? *(const float *)input_of(p, in->c)->data : 0;
-  kk_run_bf16(in->op, (uint16_t *)p->outputs[0].data + begin, a + begin, b + begin, c, end - begin);
-}
-
-// Whether the program is a dropout of dense operands, perhaps with an addition behind it, which needs no registers either.
-static bool is_dropout(const struct plan *p, kk_dropout *d) {
-  if (!kk_has_wide_registers() || p->integer || p->output_count != 1 || p->code_count < 1 || p->code_count > 2)
-    return false;
-  const kk_instruction *drop = &p->code[0], *add = &p->code[1];
-  const struct view *x = input_of(p, drop->a), *keep = input_of(p, drop->b), *residual = NULL;
-  const struct view *y = &p->outputs[0];
-  if (drop->op != KK_OP_KEEP || !x || !keep || keep->type != KK_KEEP) return false;
-  if (p->code_count == 2) {
-    const int32_t other = add->a == drop->dst ? add->b : add->a;
-    residual = input_of(p, other);
-    if (add->op != KK_OP_ADD || (add->a != drop->dst && add->b != drop->dst) || !residual) return false;
-    if (other == drop->dst || residual->type != KK_F32 || !is_dense(p, residual->strides)) return false;
-  }
-  const kk_dtype type = residual ? KK_F32 : x->type;
-  if ((x->type != KK_F32 && x->type != KK_BF16) || y->type != type || y->reg != p->code[p->code_count - 1].dst)
-    return false;
-  *d = (kk_dropout){
-      (const kk_keep *)(const void *)keep->data, x->data, x->type, residual ? (const float *)residual->data : NULL,
-      y->data};
-  return is_dense(p, x->strides) && is_dense(p, keep->strides) && is_dense(p, y->strides);
-}
-
-static void run_dropout(long begin, long end, int worker, void *context) {
-  (void)worker;
-  kk_run_dropout_wide(context, begin, end);
 }
 
 static void check(const kk_elementwise *e, bool integer) {
@@ -363,7 +255,7 @@ static void check(const kk_elementwise *e, bool integer) {
 
 static void run(const kk_elementwise *e, bool integer) {
   check(e, integer);
-  struct plan p = {.integer = integer, .native = integer ? KK_I64 : KK_F32, .size = integer ? 8 : 4};
+  struct kk_plan p = {.integer = integer, .native = integer ? KK_I64 : KK_F32, .size = integer ? 8 : 4};
   p.total = kk_element_count(e->rank, e->shape);
   if (p.total == 0) return;
   p.input_count = e->input_count;
@@ -373,24 +265,15 @@ static void run(const kk_elementwise *e, bool integer) {
   memcpy(p.shape, e->shape, sizeof p.shape);
   for (int k = 0; k < e->input_count + e->output_count; k++) {
     const kk_operand *o = k < e->input_count ? &e->inputs[k] : &e->outputs[k - e->input_count];
-    struct view *v = k < e->input_count ? &p.inputs[k] : &p.outputs[k - e->input_count];
+    struct kk_view *v = k < e->input_count ? &p.inputs[k] : &p.outputs[k - e->input_count];
     memcpy(p.strides[k], o->strides, sizeof o->strides);
-    *v = (struct view){.data = o->data, .type = o->type, .reg = o->reg, .strides = p.strides[k]};
+    *v = (struct kk_view){.data = o->data, .type = o->type, .reg = o->reg, .strides = p.strides[k]};
   }
   p.rank = kk_collapse(e->rank, p.shape, e->input_count + e->output_count, p.strides, e->input_count);
-  kk_dropout dropout;
-  if (is_bf16(&p)) {
-    kk_parallel_for(p.total, KK_SPAN, run_bf16, &p);
-    return;
-  }
-  if (is_dropout(&p, &dropout)) {
-    kk_parallel_for(p.total, KK_SPAN, run_dropout, &dropout);
-    return;
-  }
+  if (kk_run_directly(&p)) return;
   plan_access(&p);
   int64_t blocks = p.blocks_per_row > 1 ? p.total / p.row * p.blocks_per_row
                                         : kk_ceil_div(p.total, p.block);
-  // About 4 us of work for the shortest program: less is not worth a launch.
   kk_parallel_for(blocks, kk_max(1, KK_SPAN / p.block), run_blocks, &p);
 }
 
