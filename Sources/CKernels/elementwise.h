@@ -6,7 +6,7 @@
 void kk_run_f32(const kk_instruction *code, long count, float *const *registers, long n);
 void kk_run_i64(const kk_instruction *code, long count, int64_t *const *registers, long n);
 
-// An activation, its gradient or a gate in bf16: d may be a or b, c is the same for all.
+// An activation, its gradient, a sum or a gate in bf16: d may be a or b, c is the same for all.
 bool kk_runs_bf16(kk_opcode op);
 void kk_run_bf16(kk_opcode op, uint16_t *d, const uint16_t *a, const uint16_t *b, float c, long n);
 // elementwise_bf16_wide.c: the first of n, where kk_has_wide_registers; returns how many.

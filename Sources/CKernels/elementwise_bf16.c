@@ -1,4 +1,4 @@
-// Activations, their gradients and gates from bfloat16 to bfloat16, straight from memory to memory: the rounding hides what
+// Activations, their gradients, sums and gates from bfloat16 to bfloat16, straight from memory to memory: the rounding hides what
 // coarser functions lose, and no register is written between two passes.
 #include "coarse.h"
 #include "elementwise.h"
@@ -19,11 +19,14 @@ KK_CLONES static void run(
     kk_opcode op, uint16_t *d, const uint16_t *a, const uint16_t *b, float c, long n) {
   switch (op) {
     COARSE_ACTIVATIONS(EACH)
+    case KK_OP_ADD:
+      KK_INDEPENDENT for (long i = 0; i < n; i++) d[i] = kk_to_bf16(kk_from_bf16(a[i]) + kk_from_bf16(b[i]));
+      break;
     case KK_OP_GATE:
       KK_INDEPENDENT for (long i = 0; i < n; i++)
         d[i] = kk_to_bf16(gated(kk_from_bf16(a[i]), kk_from_bf16(b[i]), c));
       break;
-    default: kk_fail("kk_run_bf16", "not an activation");
+    default: kk_fail("kk_run_bf16", "no such instruction");
   }
 }
 
@@ -37,7 +40,7 @@ void kk_run_bf16(kk_opcode op, uint16_t *d, const uint16_t *a, const uint16_t *b
 bool kk_runs_bf16(kk_opcode op) {
   switch (op) {
     COARSE_ACTIVATIONS(IS_ONE)
-    case KK_OP_GATE: return true;
+    case KK_OP_ADD: case KK_OP_GATE: return true;
     default: return false;
   }
 }

@@ -1,4 +1,4 @@
-// Activations and gates of bfloat16 in registers of 64 bytes.
+// Activations, sums and gates of bfloat16 in registers of 64 bytes.
 #include "elementwise.h"
 
 #if defined(__x86_64__) && !defined(KK_BASELINE)
@@ -48,11 +48,14 @@ KK_INLINE TARGET void store_nearest(uint16_t *to, numbers x) {
 TARGET static void run(kk_opcode op, uint16_t *d, const uint16_t *a, const uint16_t *b, float c, long n) {
   switch (op) {
     COARSE_ACTIVATIONS(EACH)
+    case KK_OP_ADD:
+      for (long i = 0; i < n; i += GROUP) store_nearest(d + i, load(a + i) + load(b + i));
+      break;
     case KK_OP_GATE:
       for (long i = 0; i < n; i += GROUP)
         store_nearest(d + i, load(b + i) > (numbers)0.0f ? load(a + i) * c : (numbers)0.0f);
       break;
-    default: kk_fail("kk_run_bf16", "not an activation");
+    default: kk_fail("kk_run_bf16", "no such instruction");
   }
 }
 

@@ -253,7 +253,7 @@ private let binary: [(String, kk_opcode, @Sendable (Double, Double) -> Double)] 
     }
   }
 
-  /// Programs of one dropout, perhaps with a sum, and of one gate of bfloat16 have loops of their own.
+  /// Programs of one dropout, perhaps with a sum, and of one sum or gate of bfloat16 have loops of their own.
   @Test(arguments: [1, 15, 64, 300, 70_001]) func dropoutWithoutRegisters(count: Int) {
     var random = Seeded(13)
     var x = random.values(count, in: -4...4)
@@ -285,6 +285,13 @@ private let binary: [(String, kk_opcode, @Sendable (Double, Double) -> Double)] 
     for (i, got) in a.values.enumerated() {
       let expected = b.get(i) > 0 ? Storage([Double(Float(before[i]) * 1.1)], KK_BF16).get(0) : 0
       #expect(got == expected || got.isNaN && expected.isNaN, "gate, element \(i)")
+    }
+    let c = Storage(x, KK_BF16), sums = Storage(KK_BF16, count: count)
+    let sum = Program(shape: [count]).input(c, 0).input(b, 1)
+    sum.step(KK_OP_ADD, 2, 0, 1).output(sums, 2).run()
+    for (i, got) in sums.values.enumerated() {
+      let expected = Storage([Double(Float(c.get(i)) + Float(b.get(i)))], KK_BF16).get(0)
+      #expect(got == expected || got.isNaN && expected.isNaN, "sum, element \(i)")
     }
   }
 
