@@ -160,7 +160,7 @@ FUNCTION void pair_rows(float *y, const void *x, kk_dtype type, int64_t x_row, l
 // As kk_to_bf16.
 KK_INLINE TARGET void round_halves(halves *y, const kk_lanes *x) {
   const words bits = (words)*x;
-  const words rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+  const words rounded = KK_NEAREST_BF16(bits) >> 16;
   *y = __builtin_convertvector(*x != *x ? (words)0x7fc0u : rounded, halves);
 }
 #define ROUND(Y, X) round_halves(Y, X)

@@ -44,10 +44,14 @@ KK_INLINE uint32_t kk_f32_bits(float f) {
 
 KK_INLINE float kk_from_bf16(uint16_t h) { return kk_bits_f32((uint32_t)h << 16); }
 
+// Bits of an f32, or of a vector of them, whose upper half is the nearest bf16, ties to even. A NaN that ends in 16 zero
+// bits, or is the processor's own, stays one.
+#define KK_NEAREST_BF16(BITS) ((BITS) + 0x7fffu + (((BITS) >> 16) & 1u))
+
 // Round to nearest even; every NaN becomes the quiet one.
 KK_INLINE uint16_t kk_to_bf16(float f) {
   uint32_t u = kk_f32_bits(f);
-  uint32_t rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
+  uint32_t rounded = KK_NEAREST_BF16(u) >> 16;
   return (uint16_t)(f != f ? 0x7fc0u : rounded);
 }
 

@@ -30,9 +30,8 @@ KK_INLINE TARGET void store(uint16_t *to, numbers x) {
   *(pairs *)to = (y.lo >> 16) | (y.hi & UPPER);
 }
 
-// Ties to even, as kk_to_bf16. A NaN stays one: it ends in 16 zero bits, or is the processor's own.
 KK_INLINE TARGET void store_nearest(uint16_t *to, numbers x) {
-  const words bits = (words)x, y = bits + 0x7fffu + ((bits >> 16) & 1u);
+  const words bits = (words)x, y = KK_NEAREST_BF16(bits);
   *(pairs *)to = (y.lo >> 16) | (y.hi & UPPER);
 }
 

@@ -40,10 +40,8 @@ KK_INLINE TARGET void drop(const kk_dropout *d, const kk_dtype type, const bool 
   } else if (type == KK_F32) {
     *(lanes *)((float *)d->y + i) = kept;
   } else {
-    // Ties to even, as kk_to_bf16. A NaN stays one: it ends in 16 zero bits, or is the processor's own.
     const words bits = (words)kept;
-    *(halves *)((uint16_t *)d->y + i) =
-        __builtin_convertvector((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16, halves);
+    *(halves *)((uint16_t *)d->y + i) = __builtin_convertvector(KK_NEAREST_BF16(bits) >> 16, halves);
   }
 }
 
